@@ -1,0 +1,1 @@
+//! How a message becomes a record with headers and a value, and back.

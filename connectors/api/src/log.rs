@@ -1,0 +1,1 @@
+//! A bounded log that many readers follow.

@@ -1,0 +1,48 @@
+//! An event on its way: with the channel that it was published to and the transport headers that travel along.
+
+use bytes::Bytes;
+
+use crate::{Str, event::Event};
+
+/// The transport header that keeps the channel.
+pub const CHANNEL_HEADER: &str = "meshgate-channel";
+/// The transport header of an event that the gateway made of something that is no CloudEvent.
+pub const WRAPPED_HEADER: &str = "meshgate-wrapped";
+/// The transport header that counts forwardings.
+pub const HOPS_HEADER: &str = "meshgate-hops";
+
+/// Transport headers: ordered, a name may repeat, values are bytes.
+pub type Headers = Vec<(Str, Bytes)>;
+
+/// An event, and what travels with it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Message {
+    /// The channel that it was published to. `None`: another program wrote it, or the record does not say.
+    pub channel: Option<Str>,
+    /// The event.
+    pub event: Event,
+    /// Transport headers without the gateway's own names and without the event's attributes.
+    pub headers: Headers,
+    /// The gateway made this event of bytes that were no CloudEvent.
+    pub wrapped: bool,
+}
+
+impl Message {
+    /// About the bytes that the message occupies in memory.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        size_of::<Self>() + self.channel.as_ref().map_or(0, |channel| channel.len()) + headers + self.event.size()
+    }
+}
+
+/// Whether a name from outside must not travel as a transport header: it belongs to the gateway or to a CloudEvents binding.
+#[must_use]
+pub fn is_reserved_header(name: &str) -> bool {
+    let starts = |prefix: &str| name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
+    starts("meshgate-")
+        || starts("ce_")
+        || starts("ce-")
+        || starts("cloudEvents")
+        || name.eq_ignore_ascii_case("content-type")
+}

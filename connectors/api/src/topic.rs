@@ -1,0 +1,80 @@
+//! Which topics a reader wants, and what a broker lets a topic be called.
+
+use std::{borrow::Cow, fmt};
+
+use crate::Str;
+
+/// Turns a rendered topic into a name that the broker takes, or says why it never can (too long, empty, a forbidden character).
+pub type TopicNaming = for<'a> fn(&'a str) -> Result<Cow<'a, str>, String>;
+
+/// The topics that one reader wants: some by name, some by pattern. Topics that appear later are joined.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicSet {
+    /// These, whether they exist yet or not.
+    pub names: Vec<Str>,
+    /// All that fit one of these and do not begin with `__`.
+    pub patterns: Vec<TopicPattern>,
+}
+
+impl TopicSet {
+    /// One topic by its name.
+    pub fn one(name: impl Into<Str>) -> Self {
+        Self { names: vec![name.into()], patterns: Vec::new() }
+    }
+
+    /// Whether `topic` is wanted.
+    #[must_use]
+    pub fn contains(&self, topic: &str) -> bool {
+        self.names.iter().any(|name| name == topic)
+            || (!topic.starts_with("__") && self.patterns.iter().any(|pattern| pattern.matches(topic)))
+    }
+
+    /// Adds a name that it does not hold yet.
+    pub fn add_name(&mut self, name: Str) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
+    /// Adds a pattern that it does not hold yet.
+    pub fn add_pattern(&mut self, pattern: TopicPattern) {
+        if !self.patterns.contains(&pattern) {
+            self.patterns.push(pattern);
+        }
+    }
+}
+
+/// A topic template with its placeholders as holes, each of which any text fits, the empty one too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPattern {
+    /// What is before the first hole, between holes, and after the last: at least two.
+    literals: Vec<Str>,
+}
+
+impl TopicPattern {
+    /// The texts around the holes, in order: `["orders.", ""]` is `orders.` and then anything. `None` without a hole.
+    #[must_use]
+    pub fn new(literals: Vec<Str>) -> Option<Self> {
+        (literals.len() >= 2).then_some(Self { literals })
+    }
+
+    /// Whether `topic` fits.
+    #[must_use]
+    pub fn matches(&self, topic: &str) -> bool {
+        let [first, middle @ .., last] = &self.literals[..] else { return false };
+        let Some(mut rest) = topic.strip_prefix(&**first) else { return false };
+        for literal in middle {
+            match rest.find(&**literal) {
+                Some(at) => rest = &rest[at + literal.len()..],
+                None => return false,
+            }
+        }
+        rest.ends_with(&**last)
+    }
+}
+
+impl fmt::Display for TopicPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.literals.join("*"))
+    }
+}
