@@ -1,1 +1,3 @@
-//! Room.
+//! Meshgate: a stateless event-mesh gateway.
+
+pub mod router;

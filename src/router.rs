@@ -1,0 +1,3 @@
+//! Which broker topic a channel lives on: an immutable snapshot of the routes.
+
+pub mod spec;
