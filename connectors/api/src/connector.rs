@@ -217,6 +217,15 @@ pub struct Record {
     pub note: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
+impl Record {
+    /// The bytes that the record occupies while a log holds it: itself, and as much again for the text that readers get
+    /// ([`note`](Self::note)).
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + 2 * self.message.size() + self.key.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// How one delivery of a group ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
