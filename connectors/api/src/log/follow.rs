@@ -103,6 +103,12 @@ impl Follower {
         self.wake.notified().await;
     }
 
+    /// The sequence number of the next record that it will look at.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.at
+    }
+
     /// The topics that it follows.
     #[must_use]
     pub fn topics(&self) -> &TopicSet {
