@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use meshgate_api::settings::Fields;
 use rdkafka::{ClientConfig, error::KafkaError};
 
 /// The settings of one Kafka connector.
@@ -47,6 +48,39 @@ const OWNED: [&str; 31] = [
     "transaction.timeout.ms",
     "transactional.id",
 ];
+
+impl KafkaConfig {
+    /// Reads the settings, collecting every problem in `fields`; `None` if there was any.
+    pub(crate) fn read(fields: &mut Fields<'_>) -> Option<Self> {
+        let brokers = fields.list_of_text("brokers").required();
+        let brokers = brokers.and_then(|brokers| Self::read_brokers(fields, &brokers));
+        let properties = fields.section("properties", Self::read_properties).or(Vec::new());
+        Some(Self { brokers: brokers?, properties: properties? })
+    }
+
+    fn read_brokers(fields: &Fields<'_>, brokers: &[&str]) -> Option<Vec<String>> {
+        if brokers.is_empty() {
+            fields.refuse_value("brokers", "name at least one broker, as `host:port`");
+        }
+        let problems = brokers.iter().filter_map(|broker| Some((broker, check_broker(broker).err()?)));
+        let wrong = problems.inspect(|(broker, problem)| fields.refuse_value("brokers", format!("`{broker}`: {problem}"))).count();
+        (wrong == 0 && !brokers.is_empty()).then(|| brokers.iter().map(|broker| (*broker).to_owned()).collect())
+    }
+
+    fn read_properties(fields: &mut Fields<'_>) -> Option<Vec<(String, String)>> {
+        let mut sound = Some(Vec::new());
+        for (name, value) in fields.all_texts()? {
+            match check_property(name, value) {
+                Ok(()) => sound.iter_mut().for_each(|all| all.push((name.to_owned(), value.to_owned()))),
+                Err(problem) => {
+                    fields.refuse_key(name, problem);
+                    sound = None;
+                }
+            }
+        }
+        sound
+    }
+}
 
 /// What is wrong with a property, if anything, for a person.
 pub(crate) fn check_property(name: &str, value: &str) -> Result<(), String> {
