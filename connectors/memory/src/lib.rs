@@ -4,7 +4,7 @@
 //! process's random epoch; one number covers all topics. The oldest records make room for new ones; a reader that wanted them is
 //! told that its position is gone.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::RangeInclusive, sync::Arc};
 
 use async_trait::async_trait;
 use meshgate_api::{
@@ -23,6 +23,8 @@ mod publish;
 mod subscribe;
 
 const DEFAULT_CAPACITY: usize = 64 << 20;
+/// One event of the default `max_body` fits in the least.
+const CAPACITIES: RangeInclusive<usize> = 4 << 20..=1 << 40;
 const CAPABILITIES: Capabilities =
     Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: false };
 
@@ -61,7 +63,7 @@ impl Kind for MemoryKind {
     }
 
     fn configure(&self, fields: &mut Fields<'_>) -> Option<Box<dyn Configured>> {
-        let capacity = fields.size("capacity", DEFAULT_CAPACITY)?;
+        let capacity = fields.size("capacity", CAPACITIES).or(DEFAULT_CAPACITY)?;
         Some(Box::new(MemoryConfig { capacity }))
     }
 }
