@@ -38,6 +38,8 @@ use crate::{
 };
 
 type Sender = ThreadedProducer<Reports>;
+/// Topics that cannot be published to now, and why.
+type Refused = SmallVec<[(Str, Outcome); 0]>;
 
 /// How long a producer that is given up may still send what it has.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -101,23 +103,26 @@ impl Publisher {
             let is_unknown = |outbound: &&Outbound| !topics.contains_key(&outbound.topic);
             batch.iter().filter(is_unknown).map(|outbound| outbound.topic.clone()).collect()
         };
+        let mut refused = Refused::new();
         for topic in unknown {
             if let Err(outcome) = self.learn(&topic).await {
-                return self.hand_over(batch, Some((topic, outcome)));
+                refused.push((topic, outcome));
             }
         }
-        self.hand_over(batch, None)
+        self.hand_over(batch, &refused)
     }
 
-    fn hand_over(self: &Arc<Self>, batch: Batch, refused: Option<(Str, Outcome)>) -> PublishAck {
+    fn hand_over(self: &Arc<Self>, batch: Batch, refused: &Refused) -> PublishAck {
         let fates: SmallVec<[Fate; 1]> = {
             let (topics, sender) = (self.topics.read(), self.sender.read());
             let now = millis(SystemTime::now());
-            let fate = |outbound: &Outbound| match (topics.get(&outbound.topic), &*sender, &refused) {
-                (Some(partitions), Some(sender), _) => self.send(sender, outbound, *partitions, now),
-                (None, _, Some((topic, outcome))) if *topic == outbound.topic => Fate::Known(outcome.clone()),
-                (None, ..) => Fate::Known(missing(&outbound.topic)),
-                (_, None, _) => Fate::Known(Outcome::unavailable(Unavailability::Down, "the Kafka producer is being made anew")),
+            let fate = |outbound: &Outbound| match (topics.get(&outbound.topic), &*sender) {
+                (Some(partitions), Some(sender)) => self.send(sender, outbound, *partitions, now),
+                (Some(_), None) => Fate::Known(Outcome::unavailable(Unavailability::Down, "the Kafka producer is being made anew")),
+                (None, _) => {
+                    let known = refused.iter().find(|(topic, _)| *topic == outbound.topic);
+                    Fate::Known(known.map_or_else(|| missing(&outbound.topic), |(_, outcome)| outcome.clone()))
+                }
             };
             batch.iter().map(fate).collect()
         };
@@ -171,7 +176,7 @@ impl Publisher {
             topic: &outbound.topic,
             partition: partition.map(|partition| partition as i32),
             payload: value.as_deref(),
-            key: outbound.key.as_ref().map(|key| key.as_bytes()),
+            key: outbound.key.as_deref().map(str::as_bytes),
             timestamp: Some(now),
             headers: Some(headers(outbound)),
             delivery_opaque: ticket.clone(),
