@@ -74,16 +74,17 @@ impl Clients {
         config
     }
 
-    /// A consumer that is told what to read and from where, whose queues hold about `memory` bytes for each of `partitions`.
+    /// A consumer that is told what to read and from where. It holds about `queue` bytes for each partition and asks for at most `fetch`
+    /// bytes at once; a larger record comes nonetheless.
     ///
     /// librdkafka lets nobody read without a group's name. This one is never joined, and nothing is committed to it.
-    pub(crate) fn reader(&self, memory: usize) -> ClientConfig {
+    pub(crate) fn reader(&self, queue: usize, fetch: usize) -> ClientConfig {
         let mut config = self.base(&[
             ("fetch.wait.max.ms", "500"),
             ("fetch.queue.backoff.ms", "20"),
             ("fetch.error.backoff.ms", "250"),
         ]);
-        let kilobytes = (memory >> 10).clamp(16, 65_536);
+        let kilobytes = (queue >> 10).clamp(16, 65_536);
         config
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
@@ -94,6 +95,7 @@ impl Clients {
             .set("auto.offset.reset", "error")
             .set("queued.max.messages.kbytes", kilobytes.to_string())
             .set("fetch.message.max.bytes", (kilobytes << 10).to_string())
+            .set("fetch.max.bytes", fetch.clamp(1_000_000, LARGEST_MESSAGE).to_string())
             .set("receive.message.max.bytes", LARGEST_RESPONSE.to_string());
         config
     }

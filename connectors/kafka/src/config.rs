@@ -63,7 +63,9 @@ impl KafkaConfig {
             fields.refuse_value("brokers", "name at least one broker, as `host:port`");
         }
         let problems = brokers.iter().filter_map(|broker| Some((broker, check_broker(broker).err()?)));
-        let wrong = problems.inspect(|(broker, problem)| fields.refuse_value("brokers", format!("`{broker}`: {problem}"))).count();
+        let wrong = problems
+            .inspect(|(broker, problem)| fields.refuse_value("brokers", format!("`{broker}`: {problem}")))
+            .count();
         (wrong == 0 && !brokers.is_empty()).then(|| brokers.iter().map(|broker| (*broker).to_owned()).collect())
     }
 

@@ -45,10 +45,7 @@ pub(crate) struct Ticket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Report {
     /// On all in-sync replicas.
-    Stored {
-        partition: u32,
-        offset: u64,
-    },
+    Stored { partition: u32, offset: u64 },
     Failed {
         code: Code,
         /// It is certain that no broker has it.
@@ -95,7 +92,9 @@ impl Report {
             ),
             _ if is_about_content(code) => Outcome::rejected(
                 Rejection::BadEvent,
-                format!("Kafka topic {topic} refuses the record: {code}; a compacted topic takes only events with a key"),
+                format!(
+                    "Kafka topic {topic} refuses the record: {code}; a compacted topic takes only events with a key"
+                ),
             ),
             Code::UnknownTopic | Code::UnknownTopicOrPartition => missing(topic),
             _ => Outcome::unavailable(Unavailability::Down, format!("Kafka topic {topic}: {code}")),
@@ -181,7 +180,10 @@ impl Reports {
 }
 
 /// Whether librdkafka is certain that no broker has stored the message.
-#[expect(unsafe_code, reason = "only this function of librdkafka tells 'never sent' from 'perhaps stored', and rdkafka does not wrap it")]
+#[expect(
+    unsafe_code,
+    reason = "only this function of librdkafka tells 'never sent' from 'perhaps stored', and rdkafka does not wrap it"
+)]
 fn never_left(message: &BorrowedMessage<'_>) -> bool {
     use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED};
 

@@ -6,7 +6,8 @@
 //! 2. `client`: how each librdkafka client is set up; `link`: whether the broker answers;
 //! 3. `publish`: from a batch to outcomes; `partition`: where an event goes; `delivery`: what its delivery report means; `trouble`: when
 //!    the producer must be made anew;
-//! 4. `metadata` and `places`: topics, partitions and offsets, asked once for all who want to know.
+//! 4. `metadata` and `places`: topics, partitions and offsets, asked once for all who want to know;
+//! 5. `reader`: one reader, who follows `live` (one consumer for all) or has a `replay` of its own (`feed` and `decode` under both).
 //!
 //! *Confirmed* means: on all in-sync replicas. README.md tells what librdkafka does not do by itself.
 
@@ -22,24 +23,34 @@ use meshgate_api::{
     settings::Fields,
     topic::TopicNaming,
 };
-use tokio::time::{self, Instant, MissedTickBehavior};
+use tokio::{
+    sync::Semaphore,
+    time::{self, Instant, MissedTickBehavior},
+};
 
 mod client;
 pub mod config;
+mod decode;
 mod delivery;
+mod feed;
 mod link;
+mod live;
 mod metadata;
 mod naming;
 mod partition;
 mod places;
 mod publish;
+mod reader;
+mod replay;
 mod trouble;
 
 use client::Clients;
 pub use config::KafkaConfig;
 use link::Link;
+use live::Live;
 use metadata::Metadata;
 use publish::Publisher;
+use reader::Reading;
 
 const CAPABILITIES: Capabilities =
     Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: true };
@@ -79,6 +90,7 @@ pub struct Kafka {
     context: Context,
     link: Arc<Link>,
     publisher: Arc<Publisher>,
+    reading: Arc<Reading>,
 }
 
 impl Kafka {
@@ -87,9 +99,18 @@ impl Kafka {
         let clients = Clients::new(context.name.clone(), config, context.limits);
         let link = Arc::new(Link::new(context.name.clone()));
         let metadata = Arc::new(Metadata::start(&clients, link.clone())?);
-        let publisher = Arc::new(Publisher::new(clients, link.clone(), metadata, context.limits.topics)?);
+        let limits = &context.limits;
+        let publisher = Publisher::new(clients.clone(), link.clone(), metadata.clone(), limits.topics)?;
+        let publisher = Arc::new(publisher);
+        let reading = Reading {
+            live: Live::start(clients.clone(), metadata.clone(), limits.ring)?,
+            permits: Arc::new(Semaphore::new(limits.readers)),
+            reader_memory: limits.reader_memory,
+            clients,
+            metadata,
+        };
         tokio::spawn(tend(Arc::downgrade(&publisher)));
-        Ok(Self { context, link, publisher })
+        Ok(Self { context, link, publisher, reading: Arc::new(reading) })
     }
 }
 
@@ -120,8 +141,8 @@ impl Connector for Kafka {
         self.publisher.publish(batch).await
     }
 
-    async fn subscribe(&self, _request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {
-        Err(ReadError::Unsupported { detail: "reading from Kafka is not built yet".into() })
+    async fn subscribe(&self, request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {
+        Ok(Box::new(self.reading.subscribe(request).await?))
     }
 
     fn health(&self) -> Health {
@@ -129,7 +150,11 @@ impl Connector for Kafka {
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
-        self.publisher.figures().into()
+        let readers = self.context.limits.readers - self.reading.permits.available_permits();
+        let mut all = vec![("private_readers", readers as u64)];
+        all.extend(self.publisher.figures());
+        all.extend(self.reading.live.figures());
+        all
     }
 
     fn place_text(&self, position: &Position) -> String {
@@ -140,6 +165,7 @@ impl Connector for Kafka {
     }
 
     async fn shutdown(&self, deadline: Instant) -> usize {
+        self.reading.live.close();
         self.publisher.clone().close(deadline).await
     }
 }

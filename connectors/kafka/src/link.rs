@@ -18,11 +18,7 @@ impl Link {
     /// Not connected yet.
     pub(crate) fn new(connector: Str) -> Self {
         let detail = Some("not connected yet".to_owned());
-        Self {
-            connector,
-            up: AtomicBool::new(false),
-            health: Mutex::new(Health { up: false, was_up: false, detail }),
-        }
+        Self { connector, up: AtomicBool::new(false), health: Mutex::new(Health { up: false, was_up: false, detail }) }
     }
 
     pub(crate) fn is_up(&self) -> bool {

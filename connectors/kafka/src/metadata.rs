@@ -179,7 +179,8 @@ impl Lister {
 
     fn list(&self, timeout: Duration) -> Result<Listing, String> {
         let metadata = self.client.fetch_metadata(None, timeout).map_err(|problem| problem.to_string())?;
-        let readable = metadata.topics().iter().filter(|topic| topic.error().is_none() && !topic.partitions().is_empty());
+        let readable =
+            metadata.topics().iter().filter(|topic| topic.error().is_none() && !topic.partitions().is_empty());
         Ok(readable.map(|topic| (Str::from(topic.name()), topic.partitions().len() as u32)).collect())
     }
 }

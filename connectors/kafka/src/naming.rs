@@ -15,11 +15,9 @@ pub(crate) fn topic_name(topic: &str) -> Result<Cow<'_, str>, String> {
     match &*name {
         "" => Err("a Kafka topic's name must not be empty".into()),
         "." | ".." => Err(format!("a Kafka topic must not be called `{name}`")),
-        long if long.len() > LONGEST => Err(format!(
-            "a Kafka topic's name has at most {LONGEST} characters, `{}…` has {}",
-            &long[..32],
-            long.len()
-        )),
+        long if long.len() > LONGEST => {
+            Err(format!("a Kafka topic's name has at most {LONGEST} characters, `{}…` has {}", &long[..32], long.len()))
+        }
         _ => Ok(name),
     }
 }

@@ -68,7 +68,11 @@ impl Places {
     }
 
     /// As [`find`](Self::find), for a thread that cannot wait: `None` while too many wait already.
-    pub(crate) fn begin(&self, partitions: Partitions, wanted: Wanted) -> Option<oneshot::Receiver<Result<Positions, String>>> {
+    pub(crate) fn begin(
+        &self,
+        partitions: Partitions,
+        wanted: Wanted,
+    ) -> Option<oneshot::Receiver<Result<Positions, String>>> {
         let (answer, answered) = oneshot::channel();
         self.questions.try_send(Question { partitions, wanted, answer }).ok()?;
         Some(answered)
@@ -103,7 +107,11 @@ fn answer(client: &BaseConsumer<Quiet>, questions: Vec<Question>, wanted: Wanted
             let positions = partitions.into_iter().map(|partition| {
                 let place = found.get(&partition).cloned().unwrap_or_else(|| Err("no answer".to_owned()));
                 let (topic, partition) = partition;
-                Ok(Position { place: Place::offset(place.map_err(|fault| format!("{topic}: {fault}"))?), topic, partition })
+                Ok(Position {
+                    place: Place::offset(place.map_err(|fault| format!("{topic}: {fault}"))?),
+                    topic,
+                    partition,
+                })
             });
             positions.collect()
         });

@@ -118,7 +118,9 @@ impl Publisher {
             let now = millis(SystemTime::now());
             let fate = |outbound: &Outbound| match (topics.get(&outbound.topic), &*sender) {
                 (Some(partitions), Some(sender)) => self.send(sender, outbound, *partitions, now),
-                (Some(_), None) => Fate::Known(Outcome::unavailable(Unavailability::Down, "the Kafka producer is being made anew")),
+                (Some(_), None) => {
+                    Fate::Known(Outcome::unavailable(Unavailability::Down, "the Kafka producer is being made anew"))
+                }
                 (None, _) => {
                     let known = refused.iter().find(|(topic, _)| *topic == outbound.topic);
                     Fate::Known(known.map_or_else(|| missing(&outbound.topic), |(_, outcome)| outcome.clone()))

@@ -30,7 +30,9 @@ fn brokers_are_host_and_port() {
     for good in ["localhost:9092", "10.0.0.1:1", "[::1]:9092", "kafka-0.kafka.svc:65535"] {
         assert_eq!(check_broker(good), Ok(()), "{good}");
     }
-    for bad in ["localhost", "localhost:", ":9092", "localhost:0", "localhost:65536", "::1:9092", "http://a:1", "a:1,b:2", ""] {
+    for bad in
+        ["localhost", "localhost:", ":9092", "localhost:0", "localhost:65536", "::1:9092", "http://a:1", "a:1,b:2", ""]
+    {
         assert!(check_broker(bad).is_err(), "{bad}");
     }
 }
