@@ -63,7 +63,8 @@ impl Message {
     }
 
     fn for_each_text(&mut self, mut each: impl FnMut(&mut Str)) {
-        let Event { id, source, kind, subject, time, datacontenttype, dataschema, extensions, data: _ } = &mut self.event;
+        let Event { id, source, kind, subject, time, datacontenttype, dataschema, extensions, data: _ } =
+            &mut self.event;
         let optional = [subject, time, datacontenttype, dataschema, &mut self.channel];
         [id, source, kind].into_iter().chain(optional.into_iter().flatten()).for_each(&mut each);
         for (name, value) in extensions {

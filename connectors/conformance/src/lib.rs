@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use meshgate_api::{
     Str,
-    connector::{Batch, Connector, ContentMode, Order, Outbound, ReadError, Record, Start, SubscribeRequest, Subscription},
+    connector::{
+        Batch, Connector, ContentMode, Order, Outbound, ReadError, Record, Start, SubscribeRequest, Subscription,
+    },
     event::Event,
     message::Message,
     outcome::{Outcome, Outcomes},

@@ -56,7 +56,8 @@ pub async fn reads_from_a_time(fixture: &impl Fixture) {
     assert_eq!(take_ids(&mut *reader, 3).await, ids("new", 3));
     let mut reader = subscribe(&*connector, TopicSet::one(topic.clone()), Start::At(SystemTime::UNIX_EPOCH)).await;
     assert_eq!(take_ids(&mut *reader, 6).await, [ids("old", 3), ids("new", 3)].concat());
-    let mut reader = subscribe(&*connector, TopicSet::one(topic.clone()), Start::At(SystemTime::now() + PATIENCE)).await;
+    let mut reader =
+        subscribe(&*connector, TopicSet::one(topic.clone()), Start::At(SystemTime::now() + PATIENCE)).await;
     nothing_more(&*connector, &mut *reader, &topic).await;
 }
 

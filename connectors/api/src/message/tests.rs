@@ -22,7 +22,8 @@ fn compacting_changes_nothing_but_where_the_bytes_are() {
 
 #[test]
 fn reserved_names_do_not_travel() {
-    for name in ["meshgate-channel", "Meshgate-X", "ce_id", "CE-id", "cloudEvents:id", "cloudevents_x", "Content-Type"] {
+    for name in ["meshgate-channel", "Meshgate-X", "ce_id", "CE-id", "cloudEvents:id", "cloudevents_x", "Content-Type"]
+    {
         assert!(is_reserved_header(name), "{name}");
     }
     for name in ["traceparent", "ce", "content-types", "mesh", "ü"] {
