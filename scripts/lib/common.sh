@@ -46,10 +46,16 @@ install_packages() {
         die "these packages are missing (Debian's names): $1"
     fi
     say "installing: $1"
-    {
-        apt-get update -qq &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
-    } >&2 </dev/null || die "apt-get could not install: $1"
+    local log
+    log=$(mktemp)
+    if ! { apt-get update -qq &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"; } \
+        >"$log" 2>&1 </dev/null; then
+        tail -n 30 "$log" >&2
+        rm -f "$log"
+        die "apt-get could not install: $1"
+    fi
+    rm -f "$log"
 }
 
 need_cargo() {

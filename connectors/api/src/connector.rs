@@ -166,11 +166,14 @@ pub enum Start {
     After(Positions),
 }
 
+/// What one call of [`Subscription::next`] may take out at once, in bytes of [`Record::footprint`].
+pub const READ_BYTES: usize = 256 << 10;
+
 /// A flow of records. Dropping it ends it; a group's unsettled deliveries then go to another member.
 #[async_trait]
 pub trait Subscription: Send {
-    /// Waits for records: at least one, at most `max`, except that it also returns none when it has moved past records that are not
-    /// to be delivered. Cancel-safe. After an error it is not called again.
+    /// Waits for records: at least one, at most `max` and, beyond the first, at most [`READ_BYTES`]; none only when it has moved past
+    /// records that are not to be delivered. Cancel-safe. After an error it is not called again.
     async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError>;
 
     /// Where reading would go on after all that [`next`](Self::next) has returned.

@@ -113,6 +113,13 @@ impl Log {
         (inner.bytes, inner.entries.len())
     }
 
+    /// The sequence number of the oldest record for which `reached` holds, given that it holds for all later ones; otherwise of the
+    /// next one to come.
+    pub fn sequence_of(&self, mut reached: impl FnMut(&Record) -> bool) -> u64 {
+        let inner = self.inner.lock();
+        inner.first + inner.entries.partition_point(|entry| !reached(&entry.record)) as u64
+    }
+
     /// Lets `ask` look at each lane of `topics` without letting records in meanwhile.
     pub fn each_lane(&self, topics: &TopicSet, mut ask: impl FnMut(LaneState<'_>)) {
         self.inner.lock().lanes.iter().filter(|lane| lane.is_of(topics)).for_each(|lane| ask(lane.state()));
@@ -135,6 +142,11 @@ impl Appender<'_> {
     pub fn next_sequence(&mut self) -> u64 {
         let log = self.log();
         log.first + log.entries.len() as u64
+    }
+
+    /// How many lanes are open.
+    pub fn lanes(&mut self) -> usize {
+        self.log().names.len()
     }
 
     /// Opens a lane whose first record will be at `floor` or later; nothing happens if it is open already.

@@ -5,7 +5,12 @@ use std::{num::NonZeroUsize, sync::Arc};
 use tokio::sync::Notify;
 
 use super::{Inner, Lane, LaneId, LaneState, Log};
-use crate::{Str, connector::Record, position::Place, topic::TopicSet};
+use crate::{
+    Str,
+    connector::{READ_BYTES, Record},
+    position::Place,
+    topic::TopicSet,
+};
 
 /// The log no longer holds, or never held, all that the reader wants from this lane on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +69,7 @@ impl Log {
 }
 
 impl Follower {
-    /// Takes at most `max` records, in the order of appending; whether that was all. Does not wait.
+    /// Takes at most `max` records and about [`READ_BYTES`], in the order of appending; whether that was all. Does not wait.
     pub fn read(&mut self, max: NonZeroUsize, records: &mut Vec<Arc<Record>>) -> Result<bool, Behind> {
         let log = self.log.clone();
         let mut inner = log.inner.lock();
@@ -74,23 +79,23 @@ impl Follower {
         }
         self.at = self.at.max(inner.first);
         let end = inner.first + inner.entries.len() as u64;
-        let limit = records.len() + max.get();
+        let mut budget = Budget { records: max.get(), bytes: READ_BYTES };
         if let [(only, _)] = self.lanes[..] {
             let lane = &inner.lanes[only];
             let from = lane.entries.partition_point(|sequence| *sequence < self.at);
             for sequence in lane.entries.range(from..) {
-                if records.len() == limit {
+                if budget.is_spent() {
                     self.at = *sequence;
                     return Ok(false);
                 }
-                self.take(&inner, *sequence, records);
+                self.take(&inner, *sequence, records, &mut budget);
             }
         } else {
             while self.at < end {
-                if records.len() == limit {
+                if budget.is_spent() {
                     return Ok(false);
                 }
-                self.take(&inner, self.at, records);
+                self.take(&inner, self.at, records, &mut budget);
                 self.at += 1;
             }
         }
@@ -103,6 +108,12 @@ impl Follower {
         self.wake.notified().await;
     }
 
+    /// The sequence number of the next record that it will look at.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.at
+    }
+
     /// The topics that it follows.
     #[must_use]
     pub fn topics(&self) -> &TopicSet {
@@ -110,12 +121,14 @@ impl Follower {
     }
 
     /// Takes the entry if it is in one of the reader's lanes and not before the reader's place there.
-    fn take(&mut self, inner: &Inner, sequence: u64, records: &mut Vec<Arc<Record>>) {
+    fn take(&mut self, inner: &Inner, sequence: u64, records: &mut Vec<Arc<Record>>, budget: &mut Budget) {
         let Some(entry) = inner.entries.get((sequence - inner.first) as usize) else { return };
         let Ok(at) = self.lanes.binary_search_by_key(&entry.lane, |(lane, _)| *lane) else { return };
         let place = &mut self.lanes[at].1;
         if entry.record.position.place >= *place {
             *place = entry.record.next;
+            budget.records -= 1;
+            budget.bytes = budget.bytes.saturating_sub(entry.footprint);
             records.push(entry.record.clone());
         }
     }
@@ -130,6 +143,18 @@ impl Follower {
             }
         }
         self.lanes_seen = inner.lanes.len();
+    }
+}
+
+/// What one read may still take.
+struct Budget {
+    records: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    fn is_spent(&self) -> bool {
+        self.records == 0 || self.bytes == 0
     }
 }
 
