@@ -1,3 +1,4 @@
 //! Meshgate: a stateless event-mesh gateway.
 
+pub mod config;
 pub mod router;

@@ -146,6 +146,15 @@ impl<'a> Fields<'a> {
         self.all(|name, node, path, problems| Fields::read(node, path, problems, |fields| read(name, fields)))
     }
 
+    /// The key of a map that has just one.
+    #[must_use]
+    pub fn only_key(&self) -> Option<&'a str> {
+        match self.entries {
+            [entry] => Some(&entry.key),
+            _ => None,
+        }
+    }
+
     /// Refuses a key that the specification has and this version does not build; `what` it would be.
     pub fn not_built_yet(&mut self, key: &'static str, what: &str) {
         self.refuse_key(key, format!("not built yet: this version has no {what}"));
