@@ -1,3 +1,139 @@
-//! Which broker topic a channel lives on: an immutable snapshot of the routes.
+//! Which broker topic a channel lives on: an immutable snapshot of the routes, pure and without I/O (specification, section 4).
+//!
+//! - [`Router::compile`] turns the configured routes into a snapshot, or says everything that is wrong with them;
+//! - [`Router::route`] says where a published message goes;
+//! - [`Router::plan`] says what a subscriber reads;
+//! - [`Router::owner`] says whose event a record is that was read.
+//!
+//! # Decisions where the specification leaves room
+//!
+//! - Capture names are letters, digits, `_` and `-`. Within its route a capture hides the attribute of the same name; `channel` is no
+//!   capture's name.
+//! - A template's fallback stands in for a value that is missing *or empty*. Only an attribute can be missing: a last `#` that matched
+//!   just the parent level is an empty `{#}`.
+//! - `{{` and `}}` in a template are braces.
+//! - All `wrap` values are rendered from the event as it arrived. One that renders empty leaves its attribute alone. In a `source` all
+//!   but letters, digits, `-._~` and `/` is percent-encoded in values, except in `{source}` and `{dataschema}`, which are URIs already.
+//! - A topic or `wrap` value that cannot be rendered rejects the event whichever destination it is for: also in a tap, also where
+//!   the destination is not required.
+//! - Taps are asked only up to the route that takes the event. If none does, nothing is sent to them either.
+//! - What a `wrap` cannot render on reading, where nobody can be refused, leaves the record as it is.
 
+use std::{fmt, sync::Arc};
+
+use meshgate_api::{Str, connector::Outbound, message::Message, outcome::Outcome, topic::TopicSet};
+use smallvec::SmallVec;
+
+mod cast;
+mod channel;
+mod compile;
+mod filter;
+mod mould;
+mod owner;
+mod pattern;
+mod plan;
+mod publish;
+mod route;
+mod shape;
 pub mod spec;
+mod template;
+mod topic;
+
+pub use channel::{Channel, ChannelError, ChannelFilter, MAX_LENGTH};
+pub use route::{Destination, Route};
+use spec::{ConnectorSpec, RouteSpec};
+
+/// The routes in their order, compiled.
+#[derive(Debug)]
+pub struct Router {
+    routes: Vec<Route>,
+    /// For each connector the routes that are read there, in order.
+    readers: Vec<Vec<usize>>,
+}
+
+/// What is wrong with the configured routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where in the document: `routes[2].to[0].topic`.
+    pub path: String,
+    /// What is wrong there, and what would be right.
+    pub message: String,
+}
+
+/// Where a message goes.
+#[derive(Debug)]
+pub struct Routed {
+    /// The number of the route that took it; taps aside.
+    pub route: usize,
+    /// Its destinations; before them those of the taps.
+    pub targets: SmallVec<[Target; 1]>,
+}
+
+/// One destination of one message.
+#[derive(Debug)]
+pub struct Target {
+    /// The number of the route that it belongs to: a tap's, or the one that took the message.
+    pub route: usize,
+    /// The connector's place in the list that the router was compiled with.
+    pub connector: usize,
+    /// The answer waits for it.
+    pub required: bool,
+    /// What to hand to the connector.
+    pub outbound: Outbound,
+}
+
+/// What a subscriber reads at one connector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The connector's place in the list that the router was compiled with.
+    pub connector: usize,
+    /// Its topics there.
+    pub topics: TopicSet,
+}
+
+/// Whose event a record is.
+#[derive(Clone, Debug)]
+pub struct Owned {
+    /// The number of the route.
+    pub route: usize,
+    /// The event's channel: a valid one that the route's pattern matches.
+    pub channel: Str,
+    /// The record's own message, or a copy with the route's `wrap` in it. Its `channel` is what the record says.
+    pub message: Arc<Message>,
+}
+
+impl Router {
+    /// Compiles routes; a connector's number is its place in `connectors`. The error is every problem at once.
+    pub fn compile(routes: &[RouteSpec], connectors: &[ConnectorSpec]) -> Result<Self, Vec<Problem>> {
+        let routes = compile::routes(routes, connectors)?;
+        let mut readers = vec![Vec::new(); connectors.len()];
+        for (at, route) in routes.iter().enumerate() {
+            if let Some(read) = route.read() {
+                readers[read.connector].push(at);
+            }
+        }
+        Ok(Self { routes, readers })
+    }
+
+    /// The routes in their order.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    /// Where a message goes; its `channel` is set. The error is the answer: a rejection that names what is wrong.
+    ///
+    /// What the routes refuse is refused here, before any destination is tried.
+    pub fn route(&self, message: Message) -> Result<Routed, Outcome> {
+        publish::route(&self.routes, message)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -166,11 +166,14 @@ pub enum Start {
     After(Positions),
 }
 
+/// What one call of [`Subscription::next`] may take out at once, in bytes of [`Record::footprint`].
+pub const READ_BYTES: usize = 256 << 10;
+
 /// A flow of records. Dropping it ends it; a group's unsettled deliveries then go to another member.
 #[async_trait]
 pub trait Subscription: Send {
-    /// Waits for records: at least one, at most `max`, except that it also returns none when it has moved past records that are not
-    /// to be delivered. Cancel-safe. After an error it is not called again.
+    /// Waits for records: at least one, at most `max` and, beyond the first, at most [`READ_BYTES`]; none only when it has moved past
+    /// records that are not to be delivered. Cancel-safe. After an error it is not called again.
     async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError>;
 
     /// Where reading would go on after all that [`next`](Self::next) has returned.
@@ -215,6 +218,15 @@ pub struct Record {
     pub time: SystemTime,
     /// What the reading side has worked out about it, once for all readers.
     pub note: OnceLock<Box<dyn Any + Send + Sync>>,
+}
+
+impl Record {
+    /// The bytes that the record occupies while a log holds it: itself, and as much again for the text that readers get
+    /// ([`note`](Self::note)).
+    #[must_use]
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + 2 * self.message.size() + self.key.as_ref().map_or(0, Bytes::len)
+    }
 }
 
 /// How one delivery of a group ended.

@@ -1,1 +1,240 @@
-//! A bounded log that many readers follow.
+//! A log of records in memory, bounded in bytes, that any number of readers follow.
+//!
+//! It is the store of the memory connector, and the live buffer of connectors whose broker keeps the real log. Records stand in
+//! *lanes*, one for each partition of a topic. Appending never waits: the oldest records make room. Each lane has a *floor*: the log
+//! holds everything in the lane from that place on. A [`Follower`] reads the lanes of its topics in the order of appending; when the
+//! floor of one of its lanes has passed it, it is told so ([`Behind`]), never fed with a gap.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::Entry as MapEntry},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::{Str, connector::Record, position::Place, topic::TopicSet};
+
+mod follow;
+pub use follow::{Behind, Follower};
+
+/// The log. Share it by `Arc`.
+#[derive(Debug)]
+pub struct Log {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// In bytes, as [`Record::footprint`] counts.
+    capacity: usize,
+    bytes: usize,
+    /// The sequence number of `entries[0]`; the next one appended gets `first + entries.len()`.
+    first: u64,
+    entries: VecDeque<Entry>,
+    /// Lanes are never renumbered; a removed one stays as a tombstone.
+    lanes: Vec<Lane>,
+    names: HashMap<(Str, u32), LaneId>,
+    /// Woken when a lane appears.
+    followers: Arc<Vec<Arc<Notify>>>,
+}
+
+type LaneId = usize;
+
+#[derive(Debug)]
+struct Entry {
+    lane: LaneId,
+    footprint: usize,
+    record: Arc<Record>,
+}
+
+#[derive(Debug)]
+struct Lane {
+    topic: Str,
+    partition: u32,
+    /// Where the log's knowledge of it began.
+    opened: Place,
+    floor: Place,
+    /// Sequence numbers of its entries.
+    entries: VecDeque<u64>,
+    removed: bool,
+    followers: Arc<Vec<Arc<Notify>>>,
+}
+
+/// What a reader may know of a lane before it follows it.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneState<'a> {
+    /// The lane's topic.
+    pub topic: &'a Str,
+    /// The partition.
+    pub partition: u32,
+    /// Everything in the lane from here on is in the log.
+    pub floor: Place,
+}
+
+impl Log {
+    /// An empty log that holds at most `capacity` bytes, and always the newest record.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let inner = Inner {
+            capacity,
+            bytes: 0,
+            first: 0,
+            entries: VecDeque::new(),
+            lanes: Vec::new(),
+            names: HashMap::new(),
+            followers: Arc::default(),
+        };
+        Self { inner: Mutex::new(inner) }
+    }
+
+    /// Starts to append: others wait, readers are woken when the appender is dropped.
+    pub fn appender(&self) -> Appender<'_> {
+        Appender { log: Some(self.inner.lock()), touched: Vec::new() }
+    }
+
+    /// Removes a topic's lanes: their followers are told that they are behind.
+    pub fn remove(&self, topic: &str) {
+        let mut inner = self.inner.lock();
+        let removed: Vec<_> = inner.names.extract_if(|(name, _), _| name == topic).map(|(_, lane)| lane).collect();
+        let mut wake = Vec::new();
+        for lane in removed {
+            inner.lanes[lane].removed = true;
+            wake.push(inner.lanes[lane].followers.clone());
+        }
+        drop(inner);
+        wake_all(&wake);
+    }
+
+    /// Bytes and records held.
+    #[must_use]
+    pub fn usage(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        (inner.bytes, inner.entries.len())
+    }
+
+    /// The sequence number of the oldest record for which `reached` holds, given that it holds for all later ones; otherwise of the
+    /// next one to come.
+    pub fn sequence_of(&self, mut reached: impl FnMut(&Record) -> bool) -> u64 {
+        let inner = self.inner.lock();
+        inner.first + inner.entries.partition_point(|entry| !reached(&entry.record)) as u64
+    }
+
+    /// Lets `ask` look at each lane of `topics` without letting records in meanwhile.
+    pub fn each_lane(&self, topics: &TopicSet, mut ask: impl FnMut(LaneState<'_>)) {
+        self.inner.lock().lanes.iter().filter(|lane| lane.is_of(topics)).for_each(|lane| ask(lane.state()));
+    }
+}
+
+/// Exclusive access to the end of the log.
+#[derive(Debug)]
+pub struct Appender<'a> {
+    log: Option<parking_lot::MutexGuard<'a, Inner>>,
+    touched: Vec<Arc<Vec<Arc<Notify>>>>,
+}
+
+impl Appender<'_> {
+    fn log(&mut self) -> &mut Inner {
+        self.log.as_mut().expect("only drop takes the guard")
+    }
+
+    /// The sequence number that the next record gets: one more than the last one's.
+    pub fn next_sequence(&mut self) -> u64 {
+        let log = self.log();
+        log.first + log.entries.len() as u64
+    }
+
+    /// How many lanes are open.
+    pub fn lanes(&mut self) -> usize {
+        self.log().names.len()
+    }
+
+    /// Opens a lane whose first record will be at `floor` or later; nothing happens if it is open already.
+    pub fn open(&mut self, topic: &Str, partition: u32, floor: Place) {
+        let log = self.log();
+        let id = log.lanes.len();
+        if let MapEntry::Vacant(free) = log.names.entry((topic.clone(), partition)) {
+            free.insert(id);
+            log.lanes.push(Lane {
+                topic: topic.clone(),
+                partition,
+                opened: floor,
+                floor,
+                entries: VecDeque::new(),
+                removed: false,
+                followers: Arc::default(),
+            });
+            let followers = log.followers.clone();
+            self.touched.push(followers);
+        }
+    }
+
+    /// Whether the lane is open.
+    pub fn is_open(&mut self, topic: &Str, partition: u32) -> bool {
+        self.log().names.contains_key(&(topic.clone(), partition))
+    }
+
+    /// Appends a record to its lane, opening the lane at the record's place if need be; the oldest records make room.
+    pub fn append(&mut self, record: Arc<Record>) {
+        let partition = record.position.partition;
+        let key = (record.topic.clone(), partition);
+        let lane = match self.log().names.get(&key) {
+            Some(lane) => *lane,
+            None => {
+                self.open(&key.0, partition, record.position.place);
+                self.log().lanes.len() - 1
+            }
+        };
+        let sequence = self.next_sequence();
+        let log = self.log();
+        let footprint = record.footprint();
+        log.bytes += footprint;
+        log.entries.push_back(Entry { lane, footprint, record });
+        log.lanes[lane].entries.push_back(sequence);
+        log.make_room();
+        let followers = &log.lanes[lane].followers;
+        if !followers.is_empty() {
+            let followers = followers.clone();
+            if !self.touched.iter().any(|touched| Arc::ptr_eq(touched, &followers)) {
+                self.touched.push(followers);
+            }
+        }
+    }
+}
+
+impl Drop for Appender<'_> {
+    fn drop(&mut self) {
+        self.log = None; // before the readers wake and want it
+        wake_all(&self.touched);
+    }
+}
+
+fn wake_all(lists: &[Arc<Vec<Arc<Notify>>>]) {
+    lists.iter().flat_map(|list| list.iter()).for_each(|follower| follower.notify_one());
+}
+
+impl Inner {
+    fn make_room(&mut self) {
+        while self.bytes > self.capacity && self.entries.len() > 1 {
+            let Some(oldest) = self.entries.pop_front() else { return };
+            self.first += 1;
+            self.bytes -= oldest.footprint;
+            let lane = &mut self.lanes[oldest.lane];
+            lane.entries.pop_front();
+            lane.floor = oldest.record.next;
+        }
+    }
+}
+
+impl Lane {
+    fn is_of(&self, topics: &TopicSet) -> bool {
+        !self.removed && topics.contains(&self.topic)
+    }
+
+    fn state(&self) -> LaneState<'_> {
+        LaneState { topic: &self.topic, partition: self.partition, floor: self.floor }
+    }
+}
+
+#[cfg(test)]
+mod tests;

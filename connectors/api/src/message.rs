@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use crate::{Str, event::Event};
+use crate::{
+    Str,
+    event::{Event, Value},
+};
 
 /// The transport header that keeps the channel.
 pub const CHANNEL_HEADER: &str = "meshgate-channel";
@@ -34,6 +37,44 @@ impl Message {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         size_of::<Self>() + self.channel.as_ref().map_or(0, |channel| channel.len()) + headers + self.event.size()
     }
+
+    /// Moves all bytes into buffers of just their size. What is kept for long must not pin the network buffer that it came in.
+    pub fn compact(&mut self) {
+        let mut all = String::with_capacity(self.size() - size_of::<Self>());
+        self.for_each_text(|text| all.push_str(text));
+        let all = Str::from(all);
+        let mut rest: &str = &all;
+        self.for_each_text(|text| {
+            let (own, others) = rest.split_at(text.len());
+            *text = all.slice_ref(own);
+            rest = others;
+        });
+        for (_, value) in &mut self.headers {
+            *value = Bytes::copy_from_slice(value);
+        }
+        for (_, value) in &mut self.event.extensions {
+            if let Value::Binary(bytes) = value {
+                *bytes = Bytes::copy_from_slice(bytes);
+            }
+        }
+        if let Some(data) = &mut self.event.data {
+            *data = Bytes::copy_from_slice(data);
+        }
+    }
+
+    fn for_each_text(&mut self, mut each: impl FnMut(&mut Str)) {
+        let Event { id, source, kind, subject, time, datacontenttype, dataschema, extensions, data: _ } =
+            &mut self.event;
+        let optional = [subject, time, datacontenttype, dataschema, &mut self.channel];
+        [id, source, kind].into_iter().chain(optional.into_iter().flatten()).for_each(&mut each);
+        for (name, value) in extensions {
+            each(name);
+            if let Value::String(text) | Value::Uri(text) | Value::UriReference(text) | Value::Timestamp(text) = value {
+                each(text);
+            }
+        }
+        self.headers.iter_mut().for_each(|(name, _)| each(name));
+    }
 }
 
 /// Whether a name from outside must not travel as a transport header: it belongs to the gateway or to a CloudEvents binding.
@@ -46,3 +87,6 @@ pub fn is_reserved_header(name: &str) -> bool {
         || starts("cloudEvents")
         || name.eq_ignore_ascii_case("content-type")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,161 @@
-//! Room.
+//! One suite that every connector passes. A connector's tests implement [`Fixture`] and call [`conformance!`].
+//!
+//! What a kind of broker cannot do is a declared [`Capabilities`](meshgate_api::connector::Capabilities) entry; a test that needs it
+//! then checks that the connector refuses it, instead of being skipped.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use meshgate_api::{
+    Str,
+    connector::{
+        Batch, Connector, ContentMode, Order, Outbound, ReadError, Record, Start, SubscribeRequest, Subscription,
+    },
+    event::Event,
+    message::Message,
+    outcome::{Outcome, Outcomes},
+    topic::TopicSet,
+};
+
+pub mod positions;
+pub mod publishing;
+pub mod reading;
+
+/// Longer than anything that the suite waits for takes on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A broker that the suite may use, and a connector to it.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// The connector.
+    fn connector(&self) -> Arc<dyn Connector>;
+
+    /// A topic name that was never used before, beginning with `prefix`.
+    fn fresh_name(&self, prefix: &str) -> Str;
+
+    /// Makes the topic at the broker, with so many partitions; nothing to do where topics make themselves.
+    async fn create(&self, topic: &str, partitions: u32);
+
+    /// Makes the broker forget what the topic holds now, without forgetting the topic.
+    async fn forget_records(&self, topic: &str);
+
+    /// Publishing more than this many bytes makes a reader that does not read fall off whatever live buffer there is.
+    fn live_buffer(&self) -> usize;
+}
+
+/// Makes one test of each check of the suite. `$fixture` is an async function that returns a [`Fixture`].
+#[macro_export]
+macro_rules! conformance {
+    ($fixture:path) => {
+        $crate::conformance!(@tests $fixture,
+            publishing: [
+                keeps_everything_of_an_event, tells_no_data_from_empty_data, answers_each_event_of_a_batch,
+                keeps_the_order_of_a_key, keeps_the_order_of_a_channel, is_up_and_shuts_down_with_nothing_left
+            ],
+            reading: [
+                latest_is_what_comes_after, earliest_is_all, reads_from_a_time, many_readers_get_all,
+                merges_topics, joins_a_topic_that_appears_later, joins_a_named_topic_that_appears_later,
+                a_cancelled_wait_loses_nothing, a_reader_that_pauses_sees_no_gap, refuses_groups_that_it_cannot_do
+            ],
+            positions: [
+                goes_on_after_each_position, what_is_not_named_is_read_from_its_start, beyond_the_end_is_gone,
+                what_was_forgotten_is_gone_and_reading_can_go_on
+            ]
+        );
+    };
+    (@tests $fixture:path, $($module:ident: [$($check:ident),+]),+) => {
+        $($(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $check() {
+                let fixture = $fixture().await;
+                let check = $crate::$module::$check(&fixture);
+                tokio::time::timeout($crate::PATIENCE * 3, check).await.expect("the check ends in time");
+            }
+        )+)+
+    };
+}
+
+/// An event with nothing but what is required, and `data`.
+#[must_use]
+pub fn event(id: impl Into<Str>, data: impl Into<Bytes>) -> Event {
+    Event {
+        id: id.into(),
+        source: "/conformance".into(),
+        kind: "com.example.check".into(),
+        data: Some(data.into()),
+        ..Event::default()
+    }
+}
+
+/// An event on its way to `topic`, published to the channel of the same name.
+#[must_use]
+pub fn outbound(topic: &str, key: Option<&str>, event: Event) -> Outbound {
+    let message = Message { channel: Some(topic.into()), event, ..Message::default() };
+    Outbound {
+        message: Arc::new(message),
+        topic: topic.into(),
+        key: key.map(Str::from),
+        order: Order::Kept,
+        mode: ContentMode::Binary,
+    }
+}
+
+/// Publishes and insists that everything was stored.
+pub async fn store(connector: &dyn Connector, batch: Vec<Outbound>) -> Outcomes {
+    let count = batch.len();
+    let ack = connector.publish(Batch::from_vec(batch)).await;
+    let outcomes = tokio::time::timeout(PATIENCE, ack.outcomes()).await.expect("outcomes come in time");
+    assert_eq!(outcomes.len(), count, "one outcome an event");
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Stored(_))), "all stored: {outcomes:?}");
+    outcomes
+}
+
+/// Publishes `ids`, one after the other, to one topic.
+pub async fn store_ids(connector: &dyn Connector, topic: &str, ids: impl IntoIterator<Item = String>) {
+    let batch = ids.into_iter().map(|id| outbound(topic, None, event(id, "data"))).collect();
+    store(connector, batch).await;
+}
+
+/// Subscribes and insists that it succeeds.
+pub async fn subscribe(connector: &dyn Connector, topics: TopicSet, start: Start) -> Box<dyn Subscription> {
+    try_subscribe(connector, topics, start).await.expect("the subscription stands")
+}
+
+/// Subscribes.
+pub async fn try_subscribe(
+    connector: &dyn Connector,
+    topics: TopicSet,
+    start: Start,
+) -> Result<Box<dyn Subscription>, ReadError> {
+    let request = SubscribeRequest { topics, start, group: None };
+    tokio::time::timeout(PATIENCE, connector.subscribe(request)).await.expect("the answer comes in time")
+}
+
+/// Reads until `count` records are there.
+pub async fn take(subscription: &mut dyn Subscription, count: usize) -> Vec<Arc<Record>> {
+    let mut records = Vec::new();
+    while let Some(max) = NonZeroUsize::new(count - records.len()) {
+        let next = tokio::time::timeout(PATIENCE, subscription.next(max)).await;
+        let next = next.unwrap_or_else(|_| panic!("{count} records come in time, there are {}", records.len()));
+        records.extend(next.expect("reading goes on").deliveries.into_iter().map(|delivery| delivery.record));
+    }
+    records
+}
+
+/// The ids of `count` records, in the order of reading.
+pub async fn take_ids(subscription: &mut dyn Subscription, count: usize) -> Vec<String> {
+    take(subscription, count).await.iter().map(|record| record.message.event.id.to_string()).collect()
+}
+
+/// Insists that nothing more comes before a marker that is published now.
+pub async fn nothing_more(connector: &dyn Connector, subscription: &mut dyn Subscription, topic: &str) {
+    store_ids(connector, topic, ["marker".into()]).await;
+    assert_eq!(take_ids(subscription, 1).await, ["marker"], "nothing comes but what is stored now");
+}
+
+/// `prefix-0`, `prefix-1` …
+#[must_use]
+pub fn ids(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}-{number}")).collect()
+}

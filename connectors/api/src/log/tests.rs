@@ -1,0 +1,128 @@
+use std::{num::NonZeroUsize, sync::OnceLock, time::SystemTime};
+
+use super::*;
+use crate::{event::Event, message::Message, position::Position};
+
+fn record(topic: &'static str, partition: u32, offset: u64) -> Arc<Record> {
+    let place = Place::offset(offset);
+    let event = Event { id: format!("{topic}{partition}-{offset}").into(), ..Event::default() };
+    Arc::new(Record {
+        message: Arc::new(Message { event, ..Message::default() }),
+        topic: Str::from_static(topic),
+        position: Position { topic: Str::from_static(topic), partition, place },
+        next: Place::offset(offset + 1),
+        key: None,
+        time: SystemTime::UNIX_EPOCH,
+        note: OnceLock::new(),
+    })
+}
+
+fn log(records: usize) -> Arc<Log> {
+    Arc::new(Log::new(records * record("a", 0, 0).footprint()))
+}
+
+fn ids(follower: &mut Follower, max: usize) -> Result<Vec<String>, Behind> {
+    let mut records = Vec::new();
+    follower.read(NonZeroUsize::new(max).expect("not zero"), &mut records)?;
+    Ok(records.iter().map(|record| record.message.event.id.to_string()).collect())
+}
+
+fn both() -> TopicSet {
+    TopicSet { names: vec!["a".into(), "b".into()], patterns: Vec::new() }
+}
+
+#[test]
+fn follows_its_topics_in_the_order_of_appending() {
+    let log = log(100);
+    let mut all = log.follow(both(), |lane| lane.floor).expect("nothing is missing");
+    let mut only_b = log.follow(TopicSet::one("b"), |lane| lane.floor).expect("nothing is missing");
+    for record in [record("a", 0, 0), record("b", 0, 7), record("a", 1, 0), record("c", 0, 0), record("b", 0, 9)] {
+        log.appender().append(record);
+    }
+    assert_eq!(ids(&mut all, 2).as_deref(), Ok(&["a0-0".to_owned(), "b0-7".into()][..]));
+    assert_eq!(ids(&mut all, 9).as_deref(), Ok(&["a1-0".to_owned(), "b0-9".into()][..]));
+    assert_eq!(ids(&mut only_b, 1).as_deref(), Ok(&["b0-7".to_owned()][..]));
+    assert_eq!(ids(&mut only_b, 1).as_deref(), Ok(&["b0-9".to_owned()][..]));
+    assert_eq!(ids(&mut only_b, 1).as_deref(), Ok(&[][..]));
+}
+
+#[test]
+fn starts_where_the_reader_stood() {
+    let log = log(100);
+    (0..10).for_each(|offset| log.appender().append(record("a", 0, offset)));
+    let mut late = log.follow(TopicSet::one("a"), |_| Place::offset(8)).expect("it is all there");
+    assert_eq!(ids(&mut late, 9).as_deref(), Ok(&["a0-8".to_owned(), "a0-9".into()][..]));
+    let mut ahead = log.follow(both(), |_| Place::offset(11)).expect("it is all there");
+    (10..13).for_each(|offset| log.appender().append(record("a", 0, offset)));
+    assert_eq!(ids(&mut ahead, 9).as_deref(), Ok(&["a0-11".to_owned(), "a0-12".into()][..]));
+}
+
+#[test]
+fn never_shows_a_gap() {
+    let log = log(4);
+    let mut slow = log.follow(both(), |lane| lane.floor).expect("nothing is missing");
+    (0..6).for_each(|offset| log.appender().append(record("a", 0, offset)));
+    let behind = Behind { topic: "a".into(), partition: 0, floor: Place::offset(2) };
+    assert_eq!(ids(&mut slow, 9), Err(behind.clone()));
+    assert_eq!(log.follow(both(), |_| Place::offset(1)).map(|_| ()), Err(behind));
+    assert!(log.follow(both(), |_| Place::offset(2)).is_ok());
+}
+
+#[test]
+fn what_others_lose_is_no_loss() {
+    let log = log(4);
+    log.appender().append(record("b", 0, 0));
+    let mut patient = log.follow(TopicSet::one("b"), |lane| lane.floor).expect("nothing is missing");
+    assert_eq!(ids(&mut patient, 9).as_deref(), Ok(&["b0-0".to_owned()][..]));
+    (0..20).for_each(|offset| log.appender().append(record("a", 0, offset)));
+    assert_eq!(ids(&mut patient, 9).as_deref(), Ok(&[][..]));
+    log.appender().append(record("b", 0, 1));
+    assert_eq!(ids(&mut patient, 9).as_deref(), Ok(&["b0-1".to_owned()][..]));
+}
+
+#[test]
+fn a_removed_topic_ends_its_followers() {
+    let log = log(100);
+    log.appender().append(record("a", 0, 5));
+    let mut follower = log.follow(both(), |lane| lane.floor).expect("nothing is missing");
+    log.remove("a");
+    assert!(ids(&mut follower, 9).is_err());
+    log.appender().append(record("a", 0, 0));
+    let mut anew = log.follow(both(), |lane| lane.floor).expect("nothing is missing");
+    assert_eq!(ids(&mut anew, 9).as_deref(), Ok(&["a0-0".to_owned()][..]));
+}
+
+#[test]
+fn holds_the_newest_however_large() {
+    let log = Arc::new(Log::new(1));
+    (0..3).for_each(|offset| log.appender().append(record("a", 0, offset)));
+    assert_eq!(log.usage().1, 1);
+}
+
+#[tokio::test]
+async fn wakes_who_waits() {
+    let log = log(100);
+    let mut follower = log.follow(both(), |lane| lane.floor).expect("nothing is missing");
+    let (read, ()) = tokio::join!(
+        async {
+            loop {
+                let found = ids(&mut follower, 9).expect("nothing is missing");
+                if !found.is_empty() {
+                    return found;
+                }
+                follower.changed().await;
+            }
+        },
+        async { log.appender().append(record("b", 3, 1)) }
+    );
+    assert_eq!(read, ["b3-1"]);
+}
+
+#[test]
+fn forgets_followers_that_left() {
+    let log = log(100);
+    log.appender().append(record("a", 0, 0));
+    drop(log.follow(both(), |lane| lane.floor));
+    let inner = log.inner.lock();
+    assert!(inner.followers.is_empty() && inner.lanes[0].followers.is_empty());
+}

@@ -1,0 +1,77 @@
+//! Positions: where a reader stopped is where another goes on.
+
+use meshgate_api::{
+    Str,
+    connector::{ReadError, Start},
+    position::{Place, Position, Positions},
+    topic::TopicSet,
+};
+
+use crate::{Fixture, ids, store_ids, subscribe, take, take_ids, try_subscribe};
+
+/// After every single record of a reader.
+pub async fn goes_on_after_each_position(fixture: &impl Fixture) {
+    const COUNT: usize = 6;
+    let (connector, topic) = (fixture.connector(), fixture.fresh_name("resume"));
+    fixture.create(&topic, 1).await;
+    store_ids(&*connector, &topic, ids("e", COUNT)).await;
+    let topics = TopicSet::one(topic.clone());
+    let mut reader = subscribe(&*connector, topics.clone(), Start::Earliest).await;
+    let mut positions = reader.positions().clone();
+    for read in 1..=COUNT {
+        let record = take(&mut *reader, 1).await.remove(0);
+        positions.set(Position { place: record.next, ..record.position.clone() });
+        assert_eq!(positions.get(&record.position.topic, record.position.partition), Some(record.next));
+        let mut other = subscribe(&*connector, topics.clone(), Start::After(positions.clone())).await;
+        assert_eq!(take_ids(&mut *other, COUNT - read).await, ids("e", COUNT)[read..]);
+        store_ids(&*connector, &topic, ["later".into()]).await;
+        let rest = take_ids(&mut *other, read).await; // one for each round so far
+        assert_eq!(rest, vec!["later"; read]);
+    }
+}
+
+/// Also when other topics are named.
+pub async fn what_is_not_named_is_read_from_its_start(fixture: &impl Fixture) {
+    let (connector, topic) = (fixture.connector(), fixture.fresh_name("unnamed"));
+    fixture.create(&topic, 1).await;
+    store_ids(&*connector, &topic, ids("e", 3)).await;
+    let mut reader = subscribe(&*connector, TopicSet::one(topic), Start::After(Positions::default())).await;
+    assert_eq!(take_ids(&mut *reader, 3).await, ids("e", 3));
+}
+
+/// A topic that was made anew, or a process that forgot.
+pub async fn beyond_the_end_is_gone(fixture: &impl Fixture) {
+    let (connector, topic) = (fixture.connector(), fixture.fresh_name("beyond"));
+    fixture.create(&topic, 1).await;
+    store_ids(&*connector, &topic, ids("e", 3)).await;
+    let topics = TopicSet::one(topic);
+    let mut reader = subscribe(&*connector, topics.clone(), Start::Earliest).await;
+    let last = take(&mut *reader, 3).await.remove(2);
+    let place = Place { offset: last.next.offset + 1_000_000, ..last.next };
+    let beyond = [Position { place, ..last.position.clone() }].into_iter().collect();
+    let refused = try_subscribe(&*connector, topics, Start::After(beyond)).await;
+    assert!(matches!(refused.err(), Some(ReadError::Gone { .. })));
+}
+
+/// The error says where reading can go on, and it can.
+pub async fn what_was_forgotten_is_gone_and_reading_can_go_on(fixture: &impl Fixture) {
+    let (connector, topic) = (fixture.connector(), fixture.fresh_name("forgotten"));
+    fixture.create(&topic, 1).await;
+    let topics = TopicSet::one(topic.clone());
+    store_ids(&*connector, &topic, ids("old", 5)).await;
+    let mut reader = subscribe(&*connector, topics.clone(), Start::Earliest).await;
+    let first: Str = take(&mut *reader, 1).await[0].message.event.id.clone();
+    assert_eq!(first, "old-0");
+    let after_first = reader.positions().clone();
+    fixture.forget_records(&topic).await;
+    let refused = try_subscribe(&*connector, topics.clone(), Start::After(after_first)).await;
+    let Some(ReadError::Gone { resume, .. }) = refused.err() else { panic!("not told that it is gone") };
+    store_ids(&*connector, &topic, ids("new", 3)).await;
+    let mut reader = subscribe(&*connector, topics, Start::After(resume)).await;
+    let mut read = take_ids(&mut *reader, 1).await;
+    while read.last().is_some_and(|last| last != "new-2") {
+        read.extend(take_ids(&mut *reader, 1).await);
+    }
+    read.retain(|id| id.starts_with("new"));
+    assert_eq!(read, ids("new", 3));
+}

@@ -1,0 +1,56 @@
+//! Storing: append under one lock, so that a batch stands together and in order.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
+
+use meshgate_api::{
+    Str,
+    connector::{Batch, Outbound, Record},
+    log::Appender,
+    outcome::{Outcome, Outcomes, Rejection, Unavailability},
+    position::{Place, Position},
+};
+
+use crate::Memory;
+
+impl Memory {
+    pub(crate) fn append(&self, batch: Batch) -> Outcomes {
+        let compacted = batch.into_iter().map(compact).collect::<Batch>();
+        let mut log = self.log.appender();
+        let now = SystemTime::now();
+        compacted.into_iter().map(|outbound| self.append_one(&mut log, outbound, now)).collect()
+    }
+
+    fn append_one(&self, log: &mut Appender<'_>, outbound: Outbound, now: SystemTime) -> Outcome {
+        let Outbound { message, topic, key, .. } = outbound;
+        if log.lanes() >= self.topics && !log.is_open(&topic, 0) {
+            let detail = format!("the connector has {} topics already, its limit is `limits.topics`", self.topics);
+            return Outcome::unavailable(Unavailability::GatewayLimit, detail);
+        }
+        let place = Place { generation: self.epoch, offset: log.next_sequence(), index: 0 };
+        let position = Position { topic: Str::new(), partition: 0, place };
+        let record = Record {
+            message,
+            topic,
+            position: position.clone(),
+            next: Place { offset: place.offset + 1, ..place },
+            key: key.map(Str::into_bytes),
+            time: now,
+            note: OnceLock::new(),
+        };
+        if record.footprint() > self.capacity {
+            let detail = format!("the event is larger than the connector's `capacity` of {} bytes", self.capacity);
+            return Outcome::rejected(Rejection::TooLarge, detail);
+        }
+        log.append(Arc::new(record));
+        Outcome::Stored(position)
+    }
+}
+
+/// The log keeps the message for long: outside its lock, move it out of the network's buffers.
+fn compact(mut outbound: Outbound) -> Outbound {
+    Arc::make_mut(&mut outbound.message).compact();
+    outbound
+}

@@ -1,0 +1,94 @@
+//! Reading: the log itself is followed, whatever the start.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use async_trait::async_trait;
+use meshgate_api::{
+    Str,
+    connector::{Deliveries, Delivery, ReadError, Start, SubscribeRequest, Subscription},
+    log::{Behind, Follower, Log},
+    position::{Place, Position, Positions},
+};
+
+use crate::Memory;
+
+/// One reader of the log.
+pub(crate) struct Reader {
+    follower: Follower,
+    log: Arc<Log>,
+    epoch: u64,
+    positions: Positions,
+}
+
+impl Memory {
+    pub(crate) fn follow(&self, request: SubscribeRequest) -> Result<Reader, ReadError> {
+        if request.group.is_some() {
+            return Err(ReadError::Unsupported { detail: "groups are not built yet".into() });
+        }
+        let next = self.log.appender().next_sequence();
+        let sequence = match &request.start {
+            Start::Latest => Some(next),
+            Start::Earliest => None,
+            Start::At(time) => Some(self.log.sequence_of(|record| record.time >= *time)),
+            Start::After(positions) => self.checked(positions, next)?,
+        };
+        let epoch = self.epoch;
+        let start = |floor| match sequence {
+            Some(sequence) => place(epoch, sequence),
+            None => floor,
+        };
+        let follower = self.log.follow(request.topics, |lane| start(lane.floor)).map_err(|_| gone(&self.log, epoch))?;
+        let mut reader = Reader { follower, log: self.log.clone(), epoch, positions: Positions::default() };
+        reader.stand_at(sequence.unwrap_or_else(|| oldest(&reader.log)));
+        Ok(reader)
+    }
+
+    /// The sequence number in a cursor's positions, if it is one of this process.
+    fn checked(&self, positions: &Positions, next: u64) -> Result<Option<u64>, ReadError> {
+        match positions.get("", 0) {
+            None => Ok(None),
+            Some(place) if place.generation == self.epoch && place.offset <= next => Ok(Some(place.offset)),
+            Some(_) => Err(gone(&self.log, self.epoch)),
+        }
+    }
+}
+
+impl Reader {
+    fn stand_at(&mut self, sequence: u64) {
+        self.positions.set(Position { topic: Str::new(), partition: 0, place: place(self.epoch, sequence) });
+    }
+}
+
+#[async_trait]
+impl Subscription for Reader {
+    async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError> {
+        let mut records = Vec::new();
+        loop {
+            let at_end = self.follower.read(max, &mut records).map_err(|_: Behind| gone(&self.log, self.epoch))?;
+            self.stand_at(self.follower.sequence());
+            if !records.is_empty() {
+                let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();
+                return Ok(Deliveries { deliveries, at_end });
+            }
+            self.follower.changed().await;
+        }
+    }
+
+    fn positions(&self) -> &Positions {
+        &self.positions
+    }
+}
+
+fn place(epoch: u64, sequence: u64) -> Place {
+    Place { generation: epoch, offset: sequence, index: 0 }
+}
+
+fn oldest(log: &Log) -> u64 {
+    log.sequence_of(|_| true)
+}
+
+fn gone(log: &Log, epoch: u64) -> ReadError {
+    let oldest = Position { topic: Str::new(), partition: 0, place: place(epoch, oldest(log)) };
+    let detail = "the memory connector no longer holds it: it made room for newer events, or the gateway was restarted";
+    ReadError::Gone { resume: [oldest].into_iter().collect(), detail: detail.into() }
+}

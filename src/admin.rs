@@ -1,0 +1,152 @@
+//! The admin listener, on a thread and runtime of its own: it answers while everything else is saturated.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use meshgate_api::outcome::OUTCOME_NAMES;
+use prometheus_client::metrics::gauge::Gauge;
+use serde_json::{Value, json};
+use tokio::{runtime, sync::oneshot};
+
+use crate::{
+    gateway::{Gateway, NamedConnector},
+    protocols::http::{Problem, server::Server},
+    shutdown::Drain,
+};
+
+/// Of the document at `/status`: raised when a member changes its meaning or goes.
+const STATUS_FORMAT: u32 = 1;
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What the admin listener shows.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The gateway.
+    pub gateway: Arc<Gateway>,
+    /// Not ready any more once it has begun.
+    pub drain: Drain,
+    /// Listener names and the addresses that they are bound to.
+    pub listeners: Vec<(&'static str, String)>,
+    /// When the gateway started.
+    pub started: std::time::Instant,
+}
+
+/// Serves until the process ends. Fails if the address cannot be bound or no thread can be had; returns the bound address.
+pub async fn serve(admin: Admin, address: String) -> Result<std::net::SocketAddr, String> {
+    let (bound, answer) = oneshot::channel();
+    let run = move || {
+        let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(problem) => return drop(bound.send(Err(problem.to_string()))),
+        };
+        runtime.block_on(async move {
+            match Server::bind(&address).await {
+                Ok(server) => {
+                    let told = bound.send(Ok(server.address()));
+                    let (_never, forever) = crate::shutdown::drain();
+                    if told.is_ok() {
+                        server.serve(router(admin), forever, Gauge::default()).await;
+                    }
+                }
+                Err(problem) => drop(bound.send(Err(format!("{address}: {problem}")))),
+            }
+        });
+    };
+    thread::Builder::new().name("admin".into()).spawn(run).map_err(|problem| problem.to_string())?;
+    answer.await.map_err(|_| "the admin thread ended".to_owned())?
+}
+
+fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "the admin listener has /livez, /readyz, /metrics and /status"))
+        .with_state(Arc::new(admin))
+}
+
+#[derive(Debug, serde::Deserialize)]
+struct Readiness {
+    /// Not ready while any connector is down, instead of only until each was up once.
+    #[serde(default)]
+    strict: bool,
+}
+
+async fn readyz(State(admin): State<Arc<Admin>>, Query(Readiness { strict }): Query<Readiness>) -> Response {
+    let connectors = &admin.gateway.connectors;
+    let was_up = connectors.iter().filter(|each| each.required).all(|each| each.connector.health().was_up);
+    let all_up = connectors.iter().all(|each| each.connector.health().up);
+    let draining = admin.drain.has_begun();
+    let ready = was_up && !draining && (all_up || !strict);
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let connectors: Vec<_> = connectors.iter().map(health).collect();
+    json_response(status, &json!({ "ready": ready, "draining": draining, "connectors": connectors }))
+}
+
+fn health(connector: &NamedConnector) -> Value {
+    let health = connector.connector.health();
+    json!({
+        "name": &*connector.name,
+        "kind": connector.kind,
+        "required": connector.required,
+        "up": health.up,
+        "was_up": health.was_up,
+        "detail": health.detail,
+    })
+}
+
+async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+    match admin.gateway.metrics.text(&admin.gateway.connectors) {
+        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Err(problem) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem.to_string()).into_response(),
+    }
+}
+
+async fn status(State(admin): State<Arc<Admin>>) -> Response {
+    let gateway = &admin.gateway;
+    let listeners: Vec<_> =
+        admin.listeners.iter().map(|(name, address)| json!({ "name": name, "address": address })).collect();
+    let connectors: Vec<_> = gateway
+        .connectors
+        .iter()
+        .map(|connector| {
+            let mut status = health(connector);
+            status["figures"] = connector.connector.gauges().into_iter().map(|(name, value)| (name, json!(value))).collect();
+            status
+        })
+        .collect();
+    let routes: Vec<_> = gateway
+        .router
+        .routes()
+        .iter()
+        .enumerate()
+        .map(|(number, route)| {
+            let (outcomes, delivered) = gateway.metrics.of_route(number);
+            let published: serde_json::Map<_, _> =
+                OUTCOME_NAMES.iter().zip(outcomes).map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+            json!({ "name": route.name(), "published": published, "delivered": delivered })
+        })
+        .collect();
+    let status = json!({
+        "format": STATUS_FORMAT,
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": Duration::as_secs(&admin.started.elapsed()),
+        "draining": admin.drain.has_begun(),
+        "listeners": listeners,
+        "connectors": connectors,
+        "routes": routes,
+        "subscriptions": [],
+    });
+    json_response(StatusCode::OK, &status)
+}
+
+fn json_response(status: StatusCode, document: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], format!("{document:#}\n")).into_response()
+}

@@ -1,0 +1,3 @@
+//! The protocols that clients speak. None of them names a broker.
+
+pub mod http;

@@ -1,0 +1,97 @@
+//! Reading a request's body: capped by `max_body`, and accounted for in `limits.in_flight` before memory grows.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, StatusCode, header},
+};
+use bytes::{BufMut, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::Problem;
+
+/// What a publish occupies besides its body, about: headers, event, record.
+const OVERHEAD: usize = 2 << 10;
+
+/// A body, and its share of `limits.in_flight` until the answer.
+pub(super) struct Taken {
+    pub(super) bytes: Bytes,
+    _share: Share,
+}
+
+/// Bytes taken from the budget of publishes under way.
+struct Share {
+    budget: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads the whole body, no more than `max_body` bytes of it.
+pub(super) async fn take(
+    headers: &HeaderMap,
+    mut body: Body,
+    max_body: usize,
+    budget: &Arc<Semaphore>,
+) -> Result<Taken, Problem> {
+    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    if announced.is_some_and(|length| length > max_body) || body.size_hint().lower() > max_body as u64 {
+        return Err(too_large(max_body));
+    }
+    refuse_encodings(headers)?;
+    let mut share = Share { budget: budget.clone(), permit: None };
+    share.grow(OVERHEAD + announced.unwrap_or(0))?;
+    let mut first = Bytes::new();
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|problem| Problem::bad_request(format!("the body could not be read: {problem}")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + whole.len() + data.len() > max_body {
+            return Err(too_large(max_body));
+        }
+        if announced.is_none() {
+            share.grow(data.len())?;
+        }
+        if first.is_empty() && whole.is_empty() {
+            first = data; // mostly the only one: no copy
+            continue;
+        }
+        if whole.is_empty() {
+            whole.reserve(announced.unwrap_or(first.len() + data.len()));
+            whole.put(std::mem::take(&mut first));
+        }
+        whole.put(data);
+    }
+    Ok(Taken { bytes: if whole.is_empty() { first } else { whole.freeze() }, _share: share })
+}
+
+impl Share {
+    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let more = u32::try_from(bytes).ok().and_then(|bytes| self.budget.clone().try_acquire_many_owned(bytes).ok());
+        match (more, &mut self.permit) {
+            (Some(more), Some(permit)) => permit.merge(more),
+            (Some(more), none) => *none = Some(more),
+            (None, _) => {
+                let detail = "as much as `limits.in_flight` allows is being published already";
+                return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn too_large(max_body: usize) -> Problem {
+    let detail = format!("the body is larger than `max_body`, which is {max_body} bytes");
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail)
+}
+
+fn refuse_encodings(headers: &HeaderMap) -> Result<(), Problem> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            let detail = format!("content-encoding {encoding:?} is not read: send the body as it is");
+            Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,89 @@
+//! The one place where a publish's outcome becomes an HTTP answer.
+
+use axum::{
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use meshgate_api::outcome::{Outcome, Rejection, Unavailability};
+use serde_json::{Value, json};
+
+use super::problem::Problem;
+use crate::{
+    gateway::Gateway,
+    publish::{Receipt, Receipts},
+};
+
+/// The answer to a publish. A batch whose events fared differently gets the worst one's status, and each one's fate.
+pub(super) fn answer(gateway: &Gateway, receipts: &Receipts, batch: bool, representation: bool) -> Response {
+    let mut worst: Option<&Receipt> = None;
+    for receipt in receipts {
+        if worst.is_none_or(|worst| receipt.outcome.badness() > worst.outcome.badness()) {
+            worst = Some(receipt);
+        }
+    }
+    match worst.and_then(|worst| problem(worst)) {
+        None if representation => {
+            let events: Vec<_> = receipts.iter().map(|receipt| stored(gateway, receipt)).collect();
+            let body = json!({ "events": events }).to_string();
+            (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+        }
+        None => StatusCode::ACCEPTED.into_response(),
+        Some(problem) if batch => {
+            let events = receipts.iter().map(|receipt| fate(gateway, receipt)).collect();
+            problem.with_events(Value::Array(events)).into_response()
+        }
+        Some(problem) => problem.into_response(),
+    }
+}
+
+/// `None`: stored.
+fn problem(receipt: &Receipt) -> Option<Problem> {
+    let problem = Problem::new(status(&receipt.outcome)?, receipt.outcome.detail()).of_event(Some(receipt.id.clone()));
+    Some(match &receipt.outcome {
+        Outcome::Unavailable { retry_after, .. } => problem.retry_after(retry_after.as_secs()),
+        _ => problem,
+    })
+}
+
+/// `None`: stored.
+fn status(outcome: &Outcome) -> Option<StatusCode> {
+    Some(match outcome {
+        Outcome::Stored(_) => return None,
+        Outcome::Rejected { reason, .. } => match reason {
+            Rejection::BadEvent => StatusCode::BAD_REQUEST,
+            Rejection::UnsupportedType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Rejection::NoRoute => StatusCode::NOT_FOUND,
+            Rejection::Forbidden => StatusCode::FORBIDDEN,
+            Rejection::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        },
+        Outcome::Unavailable { reason: Unavailability::ClientLimit, .. } => StatusCode::TOO_MANY_REQUESTS,
+        Outcome::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Outcome::Unknown { .. } => StatusCode::GATEWAY_TIMEOUT,
+    })
+}
+
+/// One event of a batch, so that a client can send again just those that are not stored.
+fn fate(gateway: &Gateway, receipt: &Receipt) -> Value {
+    let status = status(&receipt.outcome).unwrap_or(StatusCode::ACCEPTED).as_u16();
+    let mut fate = stored(gateway, receipt);
+    fate["status"] = status.into();
+    fate["outcome"] = receipt.outcome.name().into();
+    if !receipt.outcome.detail().is_empty() {
+        fate["detail"] = receipt.outcome.detail().into();
+    }
+    fate
+}
+
+fn stored(gateway: &Gateway, receipt: &Receipt) -> Value {
+    let stored: Vec<_> = receipt
+        .stored
+        .iter()
+        .map(|stored| {
+            let connector = &gateway.connectors[stored.connector];
+            let position = connector.connector.place_text(&stored.position);
+            json!({ "connector": &*connector.name, "topic": &*stored.topic, "position": position })
+        })
+        .collect();
+    let route = receipt.route.map(|route| gateway.router.routes()[route].name());
+    json!({ "id": &*receipt.id, "route": route, "stored": stored })
+}

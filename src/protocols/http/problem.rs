@@ -1,0 +1,94 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use meshgate_api::Str;
+use serde::Serialize;
+
+/// One problem. `title` is the status's own phrase; `detail` says what to change.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    #[serde(skip)]
+    code: StatusCode,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    /// The event's id, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<Str>,
+    /// Of a batch: what became of each event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    events: Option<serde_json::Value>,
+    /// Where reading can go on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+    /// Seconds.
+    #[serde(skip)]
+    retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// A problem with this status and explanation.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            code: status,
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            id: None,
+            events: None,
+            cursor: None,
+            retry_after: None,
+        }
+    }
+
+    /// 400 with this explanation.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// About this event.
+    #[must_use]
+    pub fn of_event(mut self, id: Option<Str>) -> Self {
+        self.id = id.filter(|id| !id.is_empty());
+        self
+    }
+
+    /// With the fate of each event of a batch.
+    #[must_use]
+    pub fn with_events(mut self, events: serde_json::Value) -> Self {
+        self.events = Some(events);
+        self
+    }
+
+    /// With the cursor from which reading can go on.
+    #[must_use]
+    pub fn with_cursor(mut self, cursor: String) -> Self {
+        self.cursor = Some(cursor);
+        self
+    }
+
+    /// With a `Retry-After` of so many seconds, at least one.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds.max(1));
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        // A struct of texts and numbers always serializes.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (self.code, Body::from(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,44 @@
+//! Publishing: request → events → `publish.rs` → answer.
+
+use std::sync::Arc;
+
+use axum::{extract::Request, http::HeaderMap, response::Response};
+use meshgate_api::{Str, outcome::Outcome};
+use smallvec::SmallVec;
+
+use super::{Http, body, outcome, problem::Problem, query};
+use crate::{
+    codec::http::{DecodeError, Decoded, decode},
+    gateway::Listener,
+    publish::{Refused, Submission},
+};
+
+/// Answers `POST /channels/{channel}`.
+pub(super) async fn publish(http: &Arc<Http>, channel: Str, request: Request) -> Result<Response, Problem> {
+    query::none(request.uri())?;
+    let (head, body) = request.into_parts();
+    let gateway = &http.gateway;
+    let body = body::take(&head.headers, body, gateway.limits.max_body, &http.in_flight).await?;
+    let (submissions, batch): (SmallVec<[Submission; 1]>, bool) = match decode(&head.headers, body.bytes.clone(), &channel) {
+        Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(message)]), false),
+        Ok(Decoded::Batch(messages)) => (messages.into_iter().map(|message| message.map_err(refused)).collect(), true),
+        Err(error) => (SmallVec::from_iter([Err(refused(error))]), false),
+    };
+    let receipts = gateway.publish(Listener::Http, submissions).await;
+    Ok(outcome::answer(gateway, &receipts, batch, prefers_representation(&head.headers)))
+}
+
+fn refused(error: DecodeError) -> Refused {
+    let outcome = Outcome::rejected(error.reason, error.detail);
+    Refused { id: error.id.unwrap_or_default(), outcome }
+}
+
+/// `Prefer: return=representation` (RFC 7240).
+fn prefers_representation(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    preferences.flat_map(|value| value.split(',')).any(|preference| {
+        let preference = preference.split(';').next().unwrap_or_default();
+        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+        name.trim().eq_ignore_ascii_case("return") && value.trim().trim_matches('"').eq_ignore_ascii_case("representation")
+    })
+}

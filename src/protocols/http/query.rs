@@ -1,0 +1,110 @@
+//! The queries of a URL: form-decoded, each known and well-formed, or refused.
+
+use std::{borrow::Cow, time::SystemTime};
+
+use axum::http::Uri;
+use meshgate_api::event::parse_timestamp;
+use percent_encoding::percent_decode_str;
+
+use super::{address::check_percent_encoding, problem::Problem};
+use crate::deliver::From;
+
+/// The queries of a read.
+#[derive(Debug)]
+pub(super) struct ReadQuery {
+    pub(super) from: From,
+    /// End after so many events.
+    pub(super) limit: Option<u64>,
+    /// Each event carries the extensions `meshgatecursor` and `meshgatechannel`.
+    pub(super) meta: bool,
+    /// Cursors are given.
+    pub(super) resume: bool,
+}
+
+const NOT_BUILT_YET: [&str; 2] = ["filter", "wait"];
+
+/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`.
+pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, Problem> {
+    let mut query = ReadQuery { from: From::Latest, limit: None, meta: false, resume: true };
+    let mut after = None;
+    for pair in pairs(uri.query().unwrap_or_default()) {
+        let (key, value) = pair?;
+        match &*key {
+            "channel" if uri.path() == "/channels" => {}
+            "from" => query.from = from(&value)?,
+            "after" => after = Some(value.into_owned()),
+            "limit" => query.limit = Some(limit(&value)?),
+            "meta" => query.meta = one_of("meta", &value, ["true", "false"])? == "true",
+            "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
+            "group" => return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads")),
+            later if NOT_BUILT_YET.contains(&later) => {
+                return Err(Problem::bad_request(format!("query `{later}` is not built yet")));
+            }
+            unknown => return Err(unknown_query(unknown)),
+        }
+    }
+    if let Some(cursor) = last_event_id.map(str::to_owned).or(after) {
+        query.from = From::Cursor(cursor.into());
+    }
+    Ok(query)
+}
+
+/// Refuses every query of a `POST` but the channel.
+pub(super) fn none(uri: &Uri) -> Result<(), Problem> {
+    for pair in pairs(uri.query().unwrap_or_default()) {
+        match &*pair?.0 {
+            "channel" if uri.path() == "/channels" => {}
+            unknown => return Err(unknown_query(unknown)),
+        }
+    }
+    Ok(())
+}
+
+fn unknown_query(name: &str) -> Problem {
+    Problem::bad_request(format!("query `{name}` is not known here"))
+}
+
+fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), Problem>> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Ok((form_decode(key)?, form_decode(value)?))
+    })
+}
+
+fn form_decode(raw: &str) -> Result<Cow<'_, str>, Problem> {
+    check_percent_encoding(raw)?;
+    let not_utf8 = || Problem::bad_request(format!("query `{raw}` does not decode to UTF-8"));
+    if raw.contains('+') {
+        let spaced = raw.replace('+', " ");
+        let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| not_utf8())?;
+        return Ok(decoded.into_owned().into());
+    }
+    percent_decode_str(raw).decode_utf8().map_err(|_| not_utf8())
+}
+
+fn from(value: &str) -> Result<From, Problem> {
+    match value {
+        "latest" => return Ok(From::Latest),
+        "earliest" => return Ok(From::Earliest),
+        _ => {}
+    }
+    // A `+` of a time zone that was not percent-encoded has become a space.
+    let time = parse_timestamp(&value.replace(' ', "+")).ok_or_else(|| {
+        Problem::bad_request(format!("`from={value}`: use latest, earliest, or an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+    })?;
+    Ok(From::Time(SystemTime::from(time)))
+}
+
+fn limit(value: &str) -> Result<u64, Problem> {
+    match value.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err(Problem::bad_request(format!("`limit={value}`: use a whole number of events, at least 1"))),
+    }
+}
+
+fn one_of<'a>(key: &str, value: &'a str, allowed: [&str; 2]) -> Result<&'a str, Problem> {
+    if allowed.contains(&value) {
+        return Ok(value);
+    }
+    Err(Problem::bad_request(format!("`{key}={value}`: use {} or {}", allowed[0], allowed[1])))
+}

@@ -1,0 +1,252 @@
+//! Reading as server-sent events (`text/event-stream`, WHATWG HTML section 9.2).
+//!
+//! A status refuses only what is wrong for good, because an `EventSource` never comes back from one. What is not possible now is a
+//! stream that ends at once and says when to come back.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::{BufMut, BytesMut};
+use futures::{Stream, stream};
+use meshgate_api::{cursor::Cursor, json};
+use tokio::time::{Instant, Interval, interval_at};
+
+use super::{
+    Http,
+    problem::Problem,
+    query::{self, ReadQuery},
+};
+use crate::{
+    deliver::{Delivered, Ended, Flow, From, OpenError},
+    router::ChannelFilter,
+    shutdown::Drain,
+};
+
+/// Answers `GET /channels/{filter}`.
+pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Request) -> Result<Response, Problem> {
+    accepts_event_stream(request.headers())?;
+    let last_event_id = header_text(request.headers(), "last-event-id")?.filter(|id| !id.is_empty());
+    let query = query::read(request.uri(), last_event_id)?;
+    match http.gateway.open(filter.clone(), query.from.clone(), query.resume).await {
+        Ok(flow) => {
+            let sse = Sse::begin(http, flow, &query).map_err(|problem| Problem::bad_request(problem.to_string()))?;
+            Ok(event_stream(Body::from_stream(sse.frames())))
+        }
+        Err(OpenError::NotNow(detail)) => Ok(event_stream(come_back(&filter, &query, &detail).into())),
+        Err(refused) => Err(refusal(&filter, refused)),
+    }
+}
+
+fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
+    match refused {
+        OpenError::NoRoute => {
+            Problem::new(StatusCode::NOT_FOUND, format!("no route's channel pattern overlaps the filter `{}`", filter.as_str()))
+        }
+        OpenError::Gone { cursor, detail } => {
+            let detail = format!("{detail}; reading can go on from the problem's `cursor`");
+            Problem::new(StatusCode::GONE, detail).with_cursor(cursor)
+        }
+        other => Problem::bad_request(other.to_string()),
+    }
+}
+
+/// Only what this version serves: an event stream, to whoever wants one or does not say.
+fn accepts_event_stream(headers: &HeaderMap) -> Result<(), Problem> {
+    let upgrade = headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    if upgrade {
+        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "WebSocket is not built yet: read as text/event-stream"));
+    }
+    let mut ranges = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).peekable();
+    if ranges.peek().is_none() {
+        return Ok(());
+    }
+    let mut pages = false;
+    for range in ranges.flat_map(|accept| accept.split(',')) {
+        let (range, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        match &*range.trim().to_ascii_lowercase() {
+            _ if refused => {}
+            "text/event-stream" | "text/*" | "*/*" => return Ok(()),
+            "application/cloudevents-batch+json" => pages = true,
+            _ => {}
+        }
+    }
+    let detail = if pages {
+        "pages (application/cloudevents-batch+json) are not built yet: accept text/event-stream"
+    } else {
+        "what `accept` names is not served: accept text/event-stream"
+    };
+    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail))
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
+    let text = |value: &'a HeaderValue| value.to_str().map_err(|_| Problem::bad_request(format!("header {name} is not ASCII")));
+    headers.get(name).map(text).transpose()
+}
+
+fn event_stream(body: Body) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    (headers, body).into_response()
+}
+
+/// A stream that ends at once, with the position to come back with and when.
+fn come_back(filter: &ChannelFilter, query: &ReadQuery, detail: &str) -> Bytes {
+    let cursor = match &query.from {
+        From::Cursor(cursor) => Some(cursor.to_string()),
+        From::Earliest => Some(Cursor::new(filter.as_str()).encode()), // names nothing: everything from its start
+        From::Latest | From::Time(_) => None,
+    };
+    let mut text = BytesMut::new();
+    if let Some(cursor) = cursor.filter(|_| query.resume) {
+        put_id(&mut text, &cursor);
+    }
+    text.put_slice(format!("retry: {}\n", spread_retry().as_millis()).as_bytes());
+    put_comment(&mut text, detail);
+    text.freeze()
+}
+
+/// 1 to 5 s, so that many readers do not come back at once.
+fn spread_retry() -> Duration {
+    Duration::from_millis(rand::random_range(1000..=5000))
+}
+
+/// One subscriber's stream.
+struct Sse {
+    flow: Flow,
+    drain: Drain,
+    heartbeat: Interval,
+    /// Events that may still be written.
+    left: u64,
+    meta: bool,
+    /// The last cursor that was written.
+    last_id: Option<String>,
+    /// To be written first.
+    first: Option<Bytes>,
+    ended: bool,
+}
+
+impl Sse {
+    fn begin(http: &Http, mut flow: Flow, query: &ReadQuery) -> Result<Self, Ended> {
+        let last_id = flow.stand()?;
+        let mut first = BytesMut::new();
+        match &last_id {
+            Some(id) => put_id(&mut first, id),
+            None => put_comment(&mut first, ""),
+        }
+        Ok(Self {
+            flow,
+            drain: http.drain.clone(),
+            heartbeat: interval_at(Instant::now() + http.heartbeat, http.heartbeat),
+            left: query.limit.unwrap_or(u64::MAX),
+            meta: query.meta,
+            last_id,
+            first: Some(first.freeze()),
+            ended: false,
+        })
+    }
+
+    fn frames(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
+        stream::unfold(self, |mut sse| async move { sse.frame().await.map(|frame| (Ok(frame), sse)) })
+    }
+
+    /// The next bytes of the stream; `None` at its end.
+    async fn frame(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        if self.ended {
+            return None;
+        }
+        loop {
+            tokio::select! {
+                biased;
+                () = self.drain.begun() => return None,
+                next = self.flow.next() => match next {
+                    Ok(events) if events.is_empty() => {}
+                    Ok(events) => return Some(self.write(&events)),
+                    Err(end) => return Some(self.end(&end)),
+                },
+                _ = self.heartbeat.tick() => return Some(self.beat()),
+            }
+        }
+    }
+
+    fn write(&mut self, events: &[Delivered]) -> Bytes {
+        let mut text = BytesMut::with_capacity(events.len() * 1024);
+        for event in events {
+            self.write_event(&mut text, event);
+            self.left -= 1;
+            if self.left == 0 {
+                self.ended = true;
+                break;
+            }
+        }
+        text.freeze()
+    }
+
+    fn write_event(&mut self, text: &mut BytesMut, event: &Delivered) {
+        if let Some(cursor) = &event.cursor {
+            put(text, &["id: ", cursor, "\n"]);
+            self.last_id.clone_from(&event.cursor);
+        }
+        text.put_slice(b"data: ");
+        if self.meta {
+            let channel = ("meshgatechannel", event.channel());
+            let cursor = event.cursor.as_deref().map(|cursor| ("meshgatecursor", cursor));
+            let extra: Vec<_> = cursor.into_iter().chain([channel]).collect();
+            let mut json = Vec::new();
+            json::encode_into(event.event(), &extra, &mut json);
+            text.put_slice(&json);
+        } else {
+            text.put_slice(&event.json());
+        }
+        text.put_slice(b"\n\n");
+        event.count();
+    }
+
+    /// A sign of life, with the cursor if it has moved past events that did not match.
+    fn beat(&mut self) -> Bytes {
+        let mut text = BytesMut::new();
+        put_comment(&mut text, "");
+        match self.flow.stand() {
+            Ok(Some(id)) if self.last_id.as_ref() != Some(&id) => {
+                put_id(&mut text, &id);
+                self.last_id = Some(id);
+            }
+            Ok(_) => {}
+            Err(end) => text.put_slice(&self.end(&end)),
+        }
+        text.freeze()
+    }
+
+    fn end(&mut self, end: &Ended) -> Bytes {
+        self.ended = true;
+        let mut text = BytesMut::new();
+        if matches!(end, Ended::Interrupted(_)) {
+            text.put_slice(format!("retry: {}\n", spread_retry().as_millis()).as_bytes());
+        }
+        put_comment(&mut text, &end.to_string());
+        text.freeze()
+    }
+}
+
+fn put(text: &mut BytesMut, parts: &[&str]) {
+    parts.iter().for_each(|part| text.put_slice(part.as_bytes()));
+}
+
+fn put_id(text: &mut BytesMut, id: &str) {
+    put(text, &["id: ", id, "\n\n"]);
+}
+
+fn put_comment(text: &mut BytesMut, comment: &str) {
+    put(text, &[": ", &comment.replace(['\r', '\n'], " "), "\n\n"]);
+}

@@ -1,0 +1,242 @@
+//! Spine 1: event → route → connectors → outcome.
+//!
+//! A positive outcome means that the broker of every required destination has confirmed the event. What can be refused by looking is
+//! refused before any destination is tried. Destinations that are not required are tried once and counted, never waited for. The
+//! worst outcome wins: one that asks for a resend is worse than one that does not.
+
+use std::time::Duration;
+
+use futures::{FutureExt, future::join_all};
+use meshgate_api::{
+    Str,
+    connector::{Batch, PublishAck},
+    message::Message,
+    outcome::{Outcome, Outcomes},
+    position::Position,
+};
+use smallvec::SmallVec;
+use tokio::time::{Instant, timeout_at};
+
+use crate::{
+    gateway::{Gateway, Listener},
+    router::{Routed, Target},
+};
+
+/// An event to publish, or one that its listener could not read.
+pub type Submission = Result<Message, Refused>;
+
+/// An event that is refused before any route is asked.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The event's id, as far as it is known.
+    pub id: Str,
+    /// Why.
+    pub outcome: Outcome,
+}
+
+/// What became of one event.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The event's id.
+    pub id: Str,
+    /// The number of the route that took it.
+    pub route: Option<usize>,
+    /// The worst of its required destinations' outcomes.
+    pub outcome: Outcome,
+    /// Where it is stored.
+    pub stored: SmallVec<[Stored; 1]>,
+}
+
+/// One required destination that confirmed.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// The connector's number.
+    pub connector: usize,
+    /// The topic, as the broker calls it.
+    pub topic: Str,
+    /// Where it stands there.
+    pub position: Position,
+}
+
+/// Receipts in the order of the messages.
+pub type Receipts = SmallVec<[Receipt; 1]>;
+
+/// What goes to one connector, and to which receipt each outcome belongs.
+struct Lot {
+    connector: usize,
+    required: bool,
+    batch: Batch,
+    of: SmallVec<[Origin; 1]>,
+}
+
+struct Origin {
+    receipt: usize,
+    route: usize,
+    topic: Str,
+}
+
+impl Gateway {
+    /// Publishes messages in their order; each has its own outcome. Answers within `limits.publish_timeout`.
+    pub async fn publish(&self, listener: Listener, submissions: SmallVec<[Submission; 1]>) -> Receipts {
+        let begun = Instant::now();
+        let deadline = begun + answer_within(self.limits.publish_timeout);
+        let mut receipts = Receipts::new();
+        let mut lots: SmallVec<[Lot; 1]> = SmallVec::new();
+        for submission in submissions {
+            let number = receipts.len();
+            receipts.push(match submission {
+                Ok(message) => self.place(message, number, &mut lots),
+                Err(Refused { id, outcome }) => Receipt { id, route: None, outcome, stored: SmallVec::new() },
+            });
+        }
+        let mut collected = Collected::new(receipts);
+        self.send(lots, deadline, &mut collected).await;
+        let receipts = collected.finish();
+        self.metrics.published(listener, &receipts, begun.elapsed());
+        receipts
+    }
+
+    /// Adds a message's copies to the lots of their connectors.
+    fn place(&self, message: Message, receipt: usize, lots: &mut SmallVec<[Lot; 1]>) -> Receipt {
+        let id = message.event.id.clone();
+        let (route, outcome) = match self.router.route(message) {
+            Ok(Routed { route, targets }) => {
+                targets.into_iter().for_each(|target| add_to_lot(lots, target, receipt));
+                // A route has at least one required destination: its outcome replaces this one.
+                (Some(route), Outcome::unknown("no destination answered"))
+            }
+            Err(refused) => (None, refused),
+        };
+        Receipt { id, route, outcome, stored: SmallVec::new() }
+    }
+
+    /// Hands every lot to its connector, in order; then awaits the required ones.
+    async fn send(&self, lots: SmallVec<[Lot; 1]>, deadline: Instant, collected: &mut Collected) {
+        let mut waiting: SmallVec<[_; 1]> = SmallVec::new();
+        for Lot { connector, required, batch, of } in lots {
+            if required {
+                match timeout_at(deadline, self.connectors[connector].connector.publish(batch)).await {
+                    Ok(PublishAck::Ready(outcomes)) => collected.add(connector, of, outcomes),
+                    Ok(PublishAck::Pending(outcomes)) => waiting.push((connector, of, outcomes)),
+                    Err(_) => collected.add_late(connector, of),
+                }
+            } else {
+                self.try_once(connector, batch, &of, deadline);
+            }
+        }
+        if waiting.len() <= 1 {
+            for (connector, of, outcomes) in waiting {
+                match timeout_at(deadline, outcomes).await {
+                    Ok(outcomes) => collected.add(connector, of, outcomes),
+                    Err(_) => collected.add_late(connector, of),
+                }
+            }
+            return;
+        }
+        let each = waiting.into_iter().map(|(connector, of, outcomes)| async move {
+            (connector, of, timeout_at(deadline, outcomes).await)
+        });
+        for (connector, of, outcomes) in join_all(each).await {
+            match outcomes {
+                Ok(outcomes) => collected.add(connector, of, outcomes),
+                Err(_) => collected.add_late(connector, of),
+            }
+        }
+    }
+
+    /// Hands over what is not required, in order where the client takes it at once; its outcomes are only counted.
+    fn try_once(&self, connector: usize, batch: Batch, of: &[Origin], deadline: Instant) {
+        let routes: SmallVec<[usize; 1]> = of.iter().map(|origin| origin.route).collect();
+        let Ok(permit) = self.optional_in_flight.clone().try_acquire_owned() else {
+            self.metrics.optional(&routes, None);
+            return;
+        };
+        let (client, metrics) = (self.connectors[connector].connector.clone(), self.metrics.clone());
+        let mut sending = async move {
+            let outcomes = timeout_at(deadline, async { client.publish(batch).await.outcomes().await }).await;
+            metrics.optional(&routes, outcomes.as_ref().ok());
+            drop(permit);
+        }
+        .boxed();
+        if (&mut sending).now_or_never().is_none() {
+            tokio::spawn(sending);
+        }
+    }
+}
+
+/// A little less than the promise, so that the answer itself is not late.
+fn answer_within(publish_timeout: Duration) -> Duration {
+    publish_timeout - (publish_timeout / 20).min(Duration::from_millis(200))
+}
+
+fn add_to_lot(lots: &mut SmallVec<[Lot; 1]>, target: Target, receipt: usize) {
+    let Target { route, connector, required, outbound } = target;
+    let origin = Origin { receipt, route, topic: outbound.topic.clone() };
+    match lots.iter_mut().find(|lot| lot.connector == connector && lot.required == required) {
+        Some(lot) => {
+            lot.batch.push(outbound);
+            lot.of.push(origin);
+        }
+        None => lots.push(Lot {
+            connector,
+            required,
+            batch: SmallVec::from_iter([outbound]),
+            of: SmallVec::from_iter([origin]),
+        }),
+    }
+}
+
+/// Receipts while outcomes come in.
+struct Collected {
+    receipts: Receipts,
+    answered: SmallVec<[bool; 8]>,
+}
+
+impl Collected {
+    fn new(receipts: Receipts) -> Self {
+        let answered = SmallVec::from_elem(false, receipts.len());
+        Self { receipts, answered }
+    }
+
+    fn add(&mut self, connector: usize, of: SmallVec<[Origin; 1]>, outcomes: Outcomes) {
+        debug_assert_eq!(of.len(), outcomes.len(), "a connector answers each event once");
+        for (Origin { receipt, topic, .. }, outcome) in of.into_iter().zip(outcomes) {
+            let answered = std::mem::replace(&mut self.answered[receipt], true);
+            let receipt = &mut self.receipts[receipt];
+            if let Outcome::Stored(position) = &outcome {
+                receipt.stored.push(Stored { connector, topic, position: position.clone() });
+            }
+            if !answered || outcome.badness() > receipt.outcome.badness() {
+                receipt.outcome = outcome;
+            }
+        }
+    }
+
+    fn add_late(&mut self, connector: usize, of: SmallVec<[Origin; 1]>) {
+        let late = Outcome::unknown("the broker did not answer within `limits.publish_timeout`");
+        let outcomes = std::iter::repeat_n(late, of.len()).collect();
+        self.add(connector, of, outcomes);
+    }
+
+    /// What is stored in one place and not in another is neither safe to send again nor lost: say so.
+    fn finish(mut self) -> Receipts {
+        for receipt in &mut self.receipts {
+            if receipt.stored.is_empty() {
+                continue;
+            }
+            let places: Vec<&str> = receipt.stored.iter().map(|stored| &*stored.topic).collect();
+            let places = || places.join(", ");
+            match &mut receipt.outcome {
+                Outcome::Stored(_) | Outcome::Unknown { .. } => {}
+                Outcome::Rejected { detail, .. } => *detail = format!("{detail}; it is stored in {}", places()),
+                Outcome::Unavailable { detail, .. } => {
+                    receipt.outcome = Outcome::unknown(format!("it is stored in {}, elsewhere not: {detail}", places()));
+                }
+            }
+        }
+        self.receipts
+    }
+}
+
+#[cfg(test)]
+mod tests;

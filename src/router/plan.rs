@@ -1,0 +1,38 @@
+//! What a subscriber reads.
+
+use super::{Router, Source, channel::ChannelFilter, topic::Narrowed};
+use meshgate_api::topic::TopicSet;
+
+impl Router {
+    /// What a subscriber of `filter` reads, merged: one source a connector, by first use. `None`: no route overlaps the filter, or
+    /// none that does has a topic for any of its channels.
+    ///
+    /// That is, of every route but taps and those that an earlier one covers, the topics of its read destination, narrowed to what
+    /// the filter's channels come to. The topics may hold other channels, too: ask [`Router::owner`] and [`ChannelFilter::matches`].
+    #[must_use]
+    pub fn plan(&self, filter: &ChannelFilter) -> Option<Vec<Source>> {
+        let mut sources: Vec<Source> = Vec::new();
+        for route in self.routes.iter().filter(|route| !route.covered) {
+            let Some(read) = route.read() else { continue };
+            let Some(meeting) = route.pattern.meet(filter.shape()) else { continue };
+            let Some(narrowed) = read.topic.narrow(&route.pattern, &meeting) else { continue };
+            let topics = topics_at(&mut sources, read.connector);
+            match narrowed {
+                Narrowed::Name(name) => topics.add_name(name),
+                Narrowed::Pattern(pattern) => topics.add_pattern(pattern),
+            }
+        }
+        (!sources.is_empty()).then_some(sources)
+    }
+}
+
+fn topics_at(sources: &mut Vec<Source>, connector: usize) -> &mut TopicSet {
+    let at = sources.iter().position(|source| source.connector == connector).unwrap_or_else(|| {
+        sources.push(Source { connector, topics: TopicSet::default() });
+        sources.len() - 1
+    });
+    &mut sources[at].topics
+}
+
+#[cfg(test)]
+mod tests;

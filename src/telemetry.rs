@@ -1,0 +1,155 @@
+//! What the gateway tells about itself: metrics by the Prometheus conventions, and log lines.
+//!
+//! No label ever holds a channel or a client: their number has no bound.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
+
+use meshgate_api::outcome::{OUTCOME_NAMES, Outcomes};
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use crate::{
+    gateway::{Listener, NamedConnector},
+    publish::Receipts,
+};
+
+mod logs;
+pub use logs::{LogFormat, start_logging};
+
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter<u64, AtomicU64>>;
+/// One counter for each outcome.
+type ByOutcome = [Counter<u64, AtomicU64>; OUTCOME_NAMES.len()];
+
+/// The gateway's counters. Those on the hot path are looked up once, when the routes are known.
+pub struct Metrics {
+    registry: Registry,
+    /// By listener, then by route; the last is for events that no route takes.
+    published: Vec<Vec<ByOutcome>>,
+    publish_seconds: Vec<Histogram>,
+    /// By route: copies to destinations that are not required.
+    optional: Vec<ByOutcome>,
+    /// By route: events written to subscribers.
+    delivered: Vec<Counter<u64, AtomicU64>>,
+    /// Open connections by listener.
+    pub connections: Vec<Gauge<i64, AtomicI64>>,
+    /// Positions that readers could not get any more.
+    pub skipped: Counter<u64, AtomicU64>,
+    connector_up: Family<Labels, Gauge<i64, AtomicI64>>,
+    connector_gauges: Family<Labels, Gauge<i64, AtomicI64>>,
+}
+
+impl Metrics {
+    /// All counters at zero, for these routes.
+    #[must_use]
+    pub fn new(routes: &[String]) -> Self {
+        let mut registry = Registry::with_prefix("meshgate");
+        let (publish, optional, deliver) = (Counters::default(), Counters::default(), Counters::default());
+        let seconds = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(buckets()));
+        let (connections, skipped) = (Family::<Labels, Gauge<i64, AtomicI64>>::default(), Counter::default());
+        let (connector_up, connector_gauges) = (Family::default(), Family::default());
+        registry.register("publish", "Events by what became of them", publish.clone());
+        registry.register("optional_publish", "Copies to destinations that are not required", optional.clone());
+        registry.register_with_unit("publish", "From the last byte to the outcome", Unit::Seconds, seconds.clone());
+        registry.register("deliver", "Events handed to subscribers", deliver.clone());
+        registry.register("connections", "Open connections", connections.clone());
+        registry.register("skipped", "Times that a reader's position was gone", skipped.clone());
+        registry.register("connector_up", "1 while the broker answers", connector_up.clone());
+        registry.register("connector", "What a connector says of itself", connector_gauges.clone());
+        let names = || routes.iter().map(String::as_str).chain(["-"]);
+        let published = |listener: &Listener| {
+            names().map(|route| by_outcome(&publish, &[("listener", listener.name()), ("route", route)])).collect()
+        };
+        Self {
+            registry,
+            published: Listener::ALL.iter().map(published).collect(),
+            publish_seconds: Listener::ALL
+                .map(|listener| seconds.get_or_create_owned(&labels(&[("listener", listener.name())])))
+                .into(),
+            optional: names().map(|route| by_outcome(&optional, &[("route", route)])).collect(),
+            delivered: names()
+                .map(|route| deliver.get_or_create_owned(&labels(&[("route", route), ("outcome", "written")])))
+                .collect(),
+            connections: Listener::ALL
+                .map(|listener| connections.get_or_create_owned(&labels(&[("listener", listener.name())])))
+                .into(),
+            skipped,
+            connector_up,
+            connector_gauges,
+        }
+    }
+
+    /// Counts the events of one publish and the time that it took.
+    pub fn published(&self, listener: Listener, receipts: &Receipts, took: Duration) {
+        let by_route = &self.published[listener as usize];
+        for receipt in receipts {
+            by_route[receipt.route.unwrap_or(by_route.len() - 1)][receipt.outcome.badness()].inc();
+        }
+        self.publish_seconds[listener as usize].observe(took.as_secs_f64());
+    }
+
+    /// Counts copies that nobody waited for; `None`: they were not answered in time, or never sent.
+    pub fn optional(&self, routes: &[usize], outcomes: Option<&Outcomes>) {
+        for (at, route) in routes.iter().enumerate() {
+            let outcome = outcomes.and_then(|outcomes| outcomes.get(at));
+            self.optional[*route][outcome.map_or(OUTCOME_NAMES.len() - 1, |outcome| outcome.badness())].inc();
+        }
+    }
+
+    /// Counts events written to a subscriber.
+    pub fn delivered(&self, route: usize) {
+        self.delivered[route].inc();
+    }
+
+    /// The counts of a route, by outcome, over all listeners; and how many events it delivered.
+    #[must_use]
+    pub fn of_route(&self, route: usize) -> ([u64; OUTCOME_NAMES.len()], u64) {
+        let outcomes = std::array::from_fn(|outcome| self.published.iter().map(|by| by[route][outcome].get()).sum());
+        (outcomes, self.delivered[route].get())
+    }
+
+    /// All metrics in the OpenMetrics text format.
+    pub fn text(&self, connectors: &[NamedConnector]) -> Result<String, fmt::Error> {
+        for NamedConnector { name, connector, .. } in connectors {
+            let up = i64::from(connector.health().up);
+            self.connector_up.get_or_create(&labels(&[("connector", name)])).set(up);
+            for (figure, value) in connector.gauges() {
+                let labels = labels(&[("connector", name), ("figure", figure)]);
+                self.connector_gauges.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        }
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+fn labels(pairs: &[(&'static str, &str)]) -> Labels {
+    pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+}
+
+fn by_outcome(family: &Counters, pairs: &[(&'static str, &str)]) -> ByOutcome {
+    OUTCOME_NAMES.map(|outcome| {
+        let mut labels = labels(pairs);
+        labels.push(("outcome", outcome.to_owned()));
+        family.get_or_create_owned(&labels)
+    })
+}
+
+/// From a tenth of a millisecond to the default publish timeout, and beyond.
+fn buckets() -> impl Iterator<Item = f64> {
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0].into_iter()
+}
