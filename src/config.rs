@@ -4,20 +4,19 @@
 //! the default: a file that something has emptied must not turn a gateway into another one. Without any file there is
 //! [`embedded_default`].
 
-use std::{fmt, net::SocketAddr, path::Path, time::Duration};
+use std::{fmt, path::Path, time::Duration};
 
 use meshgate_api::{
     connector::{Configured, Kind, Limits},
     settings::Problems,
 };
 
-use crate::router::spec::{ConnectorSpec, RouteSpec};
+use crate::router::{Router, spec::ConnectorSpec};
 
 mod decode;
 mod file;
 mod interpolate;
 mod issue;
-mod validate;
 mod yaml;
 
 pub use interpolate::Environment;
@@ -35,8 +34,8 @@ pub struct Config {
     pub admin: AdminListener,
     /// `connectors`, in their order.
     pub connectors: Vec<Connector>,
-    /// `routes`, in their order.
-    pub routes: Vec<RouteSpec>,
+    /// `routes`, compiled with these connectors in this order.
+    pub router: Router,
     /// `limits`, as far as connectors keep them, with `max_body` from `listeners.http`.
     pub limits: Limits,
     /// `limits.cursor`: bytes of the longest cursor.
@@ -48,8 +47,8 @@ pub struct Config {
 /// `listeners.http`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpListener {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens: host and port.
+    pub address: String,
     /// Bytes of the longest request body.
     pub max_body: usize,
     /// The channel of `POST /`.
@@ -59,8 +58,8 @@ pub struct HttpListener {
 /// `listeners.admin`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminListener {
-    /// Where it listens.
-    pub address: SocketAddr,
+    /// Where it listens: host and port.
+    pub address: String,
 }
 
 /// `shutdown`
@@ -74,15 +73,17 @@ pub struct Shutdown {
 
 /// One entry of `connectors`.
 pub struct Connector {
-    /// Its name, and what its kind can do.
+    /// Its name, and what its kind's connectors can do.
     pub spec: ConnectorSpec,
+    /// The kind's name.
+    pub kind: &'static str,
     /// Its settings: they may hold secrets.
     pub configured: Box<dyn Configured>,
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connector").field("spec", &self.spec).finish_non_exhaustive()
+        f.debug_struct("Connector").field("spec", &self.spec).field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

@@ -1,36 +1,35 @@
 //! The tree → [`Config`]: defaults, ranges, and which keys there are.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use meshgate_api::{
-    connector::{Capabilities, Configured, Kind, Limits},
+    connector::{Kind, Limits},
     settings::{Fields, Node, Problems},
 };
 
-use super::{AdminListener, Config, Connector, HttpListener, Shutdown, validate};
-use crate::router::spec::ConnectorSpec;
+use super::{Config, Shutdown};
+use crate::router::{
+    Router,
+    spec::{ConnectorSpec, RouteSpec},
+};
 
+mod connectors;
+mod listeners;
 mod routes;
 
 const KIB: usize = 1 << 10;
 const GIB: usize = 1 << 30;
 const TIB: usize = 1 << 40;
 
-const HTTP_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
-const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 const CURSOR: usize = 4 * KIB;
 const SHUTDOWN: Shutdown = Shutdown { delay: Duration::ZERO, grace: Duration::from_secs(25) };
-
-/// The kinds that the specification has and this version does not build.
-const LATER_KINDS: [&str; 2] = ["pulsar", "mqtt"];
 
 /// Reads a whole configuration. With any problem in `problems` the result is not to be used.
 pub(super) fn config(tree: &Node, kinds: &[&dyn Kind], problems: &Problems) -> Option<Config> {
     Fields::read(tree, "", problems, |fields| {
-        let listeners = fields.section("listeners", listeners);
-        let (http, admin) = listeners.or((default_http(), default_admin())).unzip();
-        let connectors = fields.section("connectors", |all| all.all_sections(|name, fields| connector(name, fields, kinds, problems)));
-        let connectors = connectors.required();
+        let listeners = fields.section("listeners", listeners::listeners).or(listeners::default());
+        let connector = |name: &str, fields: &mut Fields<'_>| connectors::draft(name, fields, kinds, problems);
+        let drafts = fields.section("connectors", |all| all.all_sections(connector)).required();
         let routes = fields.list("routes", routes::route).required();
         let limits = fields.section("limits", limits).or((Limits::default(), CURSOR));
         let shutdown = fields.section("shutdown", shutdown).or(SHUTDOWN);
@@ -40,101 +39,35 @@ pub(super) fn config(tree: &Node, kinds: &[&dyn Kind], problems: &Problems) -> O
         fields.not_built_yet("access", "access rules");
         fields.not_built_yet("sinks", "webhooks");
 
-        let report = |path: &str, message: String| problems.add(path, tree.locate(path), message);
-        if let (Some(connectors), Some(routes)) = (&connectors, &routes) {
-            let specs: Vec<_> = connectors.iter().map(|(spec, _)| spec.clone()).collect();
-            validate::routes(routes, &specs, &report);
-        }
-        if let (Some(http), Some(admin)) = (&http, &admin) {
-            validate::addresses(http, admin, &report);
-        }
-        let http = http?;
+        let drafts = drafts?;
+        let specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
+        let router = router(&routes?, &specs, tree, problems);
+        let (http, admin) = listeners?;
         let (limits, cursor) = limits?;
         Some(Config {
             limits: Limits { max_body: http.max_body, ..limits },
             cursor,
             http,
-            admin: admin?,
-            connectors: connectors?.into_iter().map(configured).collect::<Option<_>>()?,
-            routes: routes?,
+            admin,
+            connectors: drafts.into_iter().map(connectors::Draft::finish).collect::<Option<_>>()?,
+            router: router?,
             shutdown: shutdown?,
         })
     })
 }
 
-fn default_http() -> HttpListener {
-    HttpListener { address: HTTP_ADDRESS, max_body: Limits::default().max_body, default_channel: None }
-}
-
-fn default_admin() -> AdminListener {
-    AdminListener { address: ADMIN_ADDRESS }
-}
-
-fn listeners(fields: &mut Fields<'_>) -> Option<(HttpListener, AdminListener)> {
-    let http = fields.section("http", http).or(default_http());
-    let admin = fields.section("admin", admin).or(default_admin());
-    fields.not_built_yet("mqtt", "MQTT listener");
-    Some((http?, admin?))
-}
-
-fn http(fields: &mut Fields<'_>) -> Option<HttpListener> {
-    let default = default_http();
-    let address = address(fields, default.address);
-    let max_body = fields.size("max_body", 64 * KIB..=GIB).or(default.max_body);
-    let default_channel = fields.text("default_channel").optional().map(str::to_owned);
-    fields.not_built_yet("origins", "CORS");
-    fields.not_built_yet("tls", "TLS");
-    Some(HttpListener { address: address?, max_body: max_body?, default_channel })
-}
-
-fn admin(fields: &mut Fields<'_>) -> Option<AdminListener> {
-    let address = address(fields, default_admin().address);
-    fields.not_built_yet("tls", "TLS");
-    Some(AdminListener { address: address? })
-}
-
-fn address(fields: &mut Fields<'_>, default: SocketAddr) -> Option<SocketAddr> {
-    let form = "an IP address and a port such as `127.0.0.1:8080` or `[::]:8080`";
-    fields.parsed("address", form, |text| text.parse().ok()).or(default)
-}
-
-/// What the routes may name, and the connector itself unless its settings are wrong.
-type Draft = (ConnectorSpec, Option<Box<dyn Configured>>);
-
-fn configured((spec, configured): Draft) -> Option<Connector> {
-    Some(Connector { spec, configured: configured? })
-}
-
-fn connector(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], problems: &Problems) -> Option<Draft> {
-    if !is_connector_name(name) {
-        fields.refuse("a connector's name has 1 to 64 letters, digits, `-`, `_` and `.`");
+/// Compiles the routes. What is wrong only because something in it was already refused is not said again.
+fn router(routes: &[RouteSpec], connectors: &[ConnectorSpec], tree: &Node, problems: &Problems) -> Option<Router> {
+    let faults = match Router::compile(routes, connectors) {
+        Ok(router) => return Some(router),
+        Err(faults) => faults,
+    };
+    let fresh: Vec<_> = faults.into_iter().filter(|fault| !problems.has_within(&fault.path)).collect();
+    for fault in fresh {
+        let mark = tree.locate(&fault.path);
+        problems.add_another(fault.path, mark, fault.message);
     }
-    let wanted = fields.text("kind").required();
-    if let Some(kind) = kinds.iter().find(|kind| Some(kind.name()) == wanted) {
-        let spec = ConnectorSpec { name: name.into(), capabilities: kind.capabilities(), topic_naming: kind.topic_naming() };
-        let configured = kind.configure(fields);
-        if configured.is_none() && problems.is_empty() {
-            fields.refuse(format!("connectors of kind `{}` do not take these settings", kind.name()));
-        }
-        return Some((spec, configured));
-    }
-    if let Some(wanted) = wanted {
-        let known = kinds.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(", ");
-        fields.refuse_value("kind", match LATER_KINDS.contains(&wanted) {
-            true => format!("not built yet: this version has no connectors of kind `{wanted}`, but {known}"),
-            false => format!("unknown kind `{wanted}`: this program has {known}"),
-        });
-    }
-    fields.accept_unknown();
-    // Nothing is held against the routes that name it.
-    let capabilities =
-        Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
-    Some((ConnectorSpec { name: name.into(), capabilities, topic_naming: |topic| Ok(topic.into()) }, None))
-}
-
-/// Names stand in cursors, metrics and sources.
-fn is_connector_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    None
 }
 
 fn limits(fields: &mut Fields<'_>) -> Option<(Limits, usize)> {
@@ -170,7 +103,8 @@ fn shutdown(fields: &mut Fields<'_>) -> Option<Shutdown> {
     let grace = fields.duration("grace", Duration::from_millis(100)..=hour).or(SHUTDOWN.grace);
     let shutdown = Shutdown { delay: delay?, grace: grace? };
     if shutdown.delay >= shutdown.grace {
-        fields.refuse_value("delay", "must be shorter than `shutdown.grace`, which includes it (25s unless given)");
+        let grace = shutdown.grace;
+        fields.refuse_value("delay", format!("must be shorter than `shutdown.grace`, which includes it and is {grace:?}"));
     }
     Some(shutdown)
 }

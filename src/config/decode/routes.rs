@@ -1,6 +1,6 @@
 //! One entry of `routes` → [`RouteSpec`].
 //!
-//! An entry with problems is still read to its end: with its place kept, the others can be checked against each other.
+//! An entry with problems keeps its place, with nothing where a value was refused: so the router can judge the others.
 
 use meshgate_api::{
     connector::{ContentMode, Order},
@@ -11,13 +11,10 @@ use crate::router::spec::{DestinationSpec, FilterSpec, RouteSpec};
 
 pub(super) fn route(fields: &mut Fields<'_>) -> Option<RouteSpec> {
     let name = fields.text("name").optional();
-    if name == Some("") {
-        fields.refuse_value("name", "must not be empty");
-    }
-    let channel = fields.text("channel").required().unwrap_or_default().to_owned();
+    let channel = fields.text("channel").required();
     Some(RouteSpec {
-        name: name.unwrap_or(&channel).to_owned(),
-        channel,
+        name: name.or(channel).unwrap_or(fields.path()).to_owned(),
+        channel: channel.unwrap_or_default().to_owned(),
         filters: fields.list("filters", filter).optional().unwrap_or_default(),
         wrap: fields.section("wrap", attributes).optional().unwrap_or_default(),
         to: fields.list("to", destination).required().unwrap_or_default(),
@@ -65,8 +62,5 @@ fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
 /// Attribute names, each with a text.
 fn attributes(fields: &mut Fields<'_>) -> Option<Vec<(String, String)>> {
     let attributes = fields.all_texts()?;
-    if attributes.is_empty() {
-        fields.refuse("expected at least one attribute with its value");
-    }
     Some(attributes.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
