@@ -9,8 +9,10 @@ use bytes::Bytes;
 
 use crate::Str;
 
+mod draft;
 mod validity;
-pub use validity::{InvalidEvent, check_attribute_name, parse_timestamp};
+pub use draft::Draft;
+pub use validity::{InvalidEvent, check_attribute_name, check_media_type, parse_timestamp, timestamp};
 
 /// The type of an event that the gateway made of something that is no CloudEvent.
 pub const WRAPPED_TYPE: &str = "io.meshgate.raw";
@@ -149,6 +151,12 @@ impl Event {
         }
     }
 
+    /// Whether its type is the gateway's own: such an event is never taken from outside.
+    #[must_use]
+    pub fn has_reserved_type(&self) -> bool {
+        self.kind.starts_with(RESERVED_TYPES) && self.kind != WRAPPED_TYPE
+    }
+
     /// About the bytes that the event occupies: texts and data, without the struct itself.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -157,3 +165,6 @@ impl Event {
         size
     }
 }
+
+#[cfg(test)]
+mod tests;

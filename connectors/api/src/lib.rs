@@ -3,7 +3,8 @@
 //! In reading order:
 //!
 //! 1. [`event`]: the CloudEvent, and the [`message`] that carries it with its channel and transport headers;
-//! 2. [`json`] and [`binding`]: how a message looks as JSON text and as a broker record's headers and value;
+//! 2. [`json`] and [`binding`]: how a message looks as JSON text and as a broker record's headers and value, and [`media`]: what a
+//!    media type says about data;
 //! 3. [`topic`], [`position`], [`cursor`]: where events live, and where one reader stands;
 //! 4. [`outcome`]: the four things that can become of a publish;
 //! 5. [`connector`]: the traits a new broker implements;
@@ -11,13 +12,14 @@
 //! 7. [`settings`]: configuration values that know where they were written.
 
 pub mod binding;
-#[cfg(feature = "cloudevents-sdk")]
+#[cfg(any(test, feature = "cloudevents-sdk"))]
 pub mod cloudevents;
 pub mod connector;
 pub mod cursor;
 pub mod event;
 pub mod json;
 pub mod log;
+pub mod media;
 pub mod message;
 pub mod outcome;
 pub mod position;

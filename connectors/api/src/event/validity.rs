@@ -1,11 +1,15 @@
 //! When an event is one: CloudEvents 1.0.2, sections "Attribute Naming Convention" and "Required/Optional Attributes".
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use fluent_uri::{Uri, UriRef};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{Event, Value};
+use crate::Str;
 
 /// Which attribute makes an event invalid, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,12 +18,14 @@ pub struct InvalidEvent {
     pub attribute: String,
     /// What is wrong with it and what would be right.
     pub reason: String,
+    /// The `id` of the event, where it is known.
+    pub id: Option<Str>,
 }
 
 impl InvalidEvent {
     /// `attribute` is wrong because of `reason`.
     pub fn new(attribute: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { attribute: attribute.into(), reason: reason.into() }
+        Self { attribute: attribute.into(), reason: reason.into(), id: None }
     }
 }
 
@@ -44,7 +50,7 @@ impl Event {
             plain_text("subject", subject)?;
         }
         if let Some(time) = &self.time {
-            timestamp("time", time)?;
+            rfc3339("time", time)?;
         }
         if let Some(media_type) = &self.datacontenttype {
             check_media_type(media_type)?;
@@ -64,7 +70,7 @@ fn check_extension(name: &str, value: &Value) -> Result<(), InvalidEvent> {
         Value::String(text) => plain_text(name, text),
         Value::Uri(text) => uri(name, text),
         Value::UriReference(text) => uri_reference(name, text),
-        Value::Timestamp(text) => timestamp(name, text),
+        Value::Timestamp(text) => rfc3339(name, text),
     }
 }
 
@@ -82,7 +88,20 @@ pub fn check_attribute_name(name: &str) -> Result<(), InvalidEvent> {
 /// An RFC 3339 timestamp; `None` if it is none.
 #[must_use]
 pub fn parse_timestamp(text: &str) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(text, &Rfc3339).ok()
+    // The parser takes anything between date and time, the grammar only a T.
+    let parted = text.as_bytes().get(10).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'T'));
+    OffsetDateTime::parse(text, &Rfc3339).ok().filter(|_| parted)
+}
+
+/// A time as an RFC 3339 timestamp in UTC, with milliseconds; `None` for one outside the years 0 to 9999.
+#[must_use]
+pub fn timestamp(time: SystemTime) -> Option<Str> {
+    let millis = match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => i128::try_from(after.as_millis()).ok()?,
+        Err(before) => -i128::try_from(before.duration().as_millis()).ok()?,
+    };
+    let time = OffsetDateTime::from_unix_timestamp_nanos(millis.checked_mul(1_000_000)?).ok()?;
+    time.format(&Rfc3339).ok().map(Str::from)
 }
 
 fn not_empty(name: &str, text: &str) -> Result<(), InvalidEvent> {
@@ -103,7 +122,7 @@ fn is_noncharacter(char: char) -> bool {
     matches!(u32::from(char), 0xFDD0..=0xFDEF) || u32::from(char) & 0xFFFE == 0xFFFE
 }
 
-fn timestamp(name: &str, text: &str) -> Result<(), InvalidEvent> {
+fn rfc3339(name: &str, text: &str) -> Result<(), InvalidEvent> {
     match parse_timestamp(text) {
         Some(_) => Ok(()),
         None => Err(InvalidEvent::new(name, "must be an RFC 3339 timestamp such as 2026-01-31T12:00:00Z")),
@@ -126,15 +145,15 @@ fn uri(name: &str, text: &str) -> Result<(), InvalidEvent> {
     }
 }
 
-/// `type/subtype`, then whatever parameters follow a `;`.
-fn check_media_type(text: &str) -> Result<(), InvalidEvent> {
+/// A media type is `type/subtype`, then whatever ASCII parameters follow a `;`.
+pub fn check_media_type(text: &str) -> Result<(), InvalidEvent> {
     let token = |text: &str| !text.is_empty() && text.bytes().all(is_token_byte);
-    let essence = text.split(';').next().unwrap_or_default().trim_end();
-    let valid = essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
-    if !valid {
-        return Err(InvalidEvent::new("datacontenttype", "must be a media type such as application/json (RFC 2046)"));
+    let essence = text.split(';').next().unwrap_or(text).trim_end();
+    let typed = essence.split_once('/').is_some_and(|(kind, subtype)| token(kind) && token(subtype));
+    if typed && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return Ok(());
     }
-    plain_text("datacontenttype", text)
+    Err(InvalidEvent::new("datacontenttype", "must be a media type such as application/json (RFC 2046)"))
 }
 
 fn is_token_byte(byte: u8) -> bool {

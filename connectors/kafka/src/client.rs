@@ -1,0 +1,156 @@
+//! librdkafka clients: how each is configured, and what all of them do with its log lines.
+
+use std::time::Duration;
+
+use meshgate_api::{Str, connector::Limits};
+use rdkafka::{
+    ClientConfig, ClientContext, Statistics,
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tracing::{debug, info};
+
+use crate::config::KafkaConfig;
+
+/// How much larger a record may be than the body that it came in: base64, attributes as JSON, headers.
+const RECORD_GROWTH: usize = 2;
+const RECORD_OVERHEAD: usize = 1 << 20;
+/// The largest that librdkafka allows.
+const LARGEST_MESSAGE: usize = 1_000_000_000;
+/// librdkafka's bound on what it reads from a broker at once; every record that a topic holds must be readable.
+const LARGEST_RESPONSE: usize = 2_000_000_000;
+
+/// The configurations of one connector's clients.
+#[derive(Clone, Debug)]
+pub(crate) struct Clients {
+    pub(crate) connector: Str,
+    config: KafkaConfig,
+    limits: Limits,
+}
+
+impl Clients {
+    pub(crate) fn new(connector: Str, config: KafkaConfig, limits: Limits) -> Self {
+        Self { connector, config, limits }
+    }
+
+    /// Whether the broker may make topics of what is published.
+    pub(crate) fn creates_topics(&self) -> bool {
+        self.config.properties.iter().any(|(name, value)| name == "allow.auto.create.topics" && value == "true")
+    }
+
+    /// The producer of everything. Its acknowledgement means: on all in-sync replicas, once.
+    pub(crate) fn producer(&self) -> ClientConfig {
+        let mut config = self.base(&[("linger.ms", "1"), ("topic.metadata.propagation.max.ms", "3000")]);
+        let largest = self.limits.max_body.saturating_mul(RECORD_GROWTH).saturating_add(RECORD_OVERHEAD);
+        config
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("max.in.flight.requests.per.connection", "5")
+            .set("partitioner", "murmur2_random")
+            .set("message.timeout.ms", self.message_timeout().as_millis().to_string())
+            .set("message.max.bytes", largest.clamp(1_000_000, LARGEST_MESSAGE).to_string())
+            .set("queue.buffering.max.messages", "1000000")
+            .set("queue.buffering.max.kbytes", (self.limits.in_flight >> 10).clamp(1, 2_097_151).to_string());
+        config
+    }
+
+    /// The producer of records that share their batch with no other.
+    pub(crate) fn lone_producer(&self) -> ClientConfig {
+        let mut config = self.producer();
+        config.set("batch.num.messages", "1").set("linger.ms", "0");
+        config
+    }
+
+    /// When librdkafka gives up on an event: early enough to say so within the publish timeout, though it says so late.
+    pub(crate) fn message_timeout(&self) -> Duration {
+        self.limits.publish_timeout / 2
+    }
+
+    /// A client that asks and reads nothing.
+    pub(crate) fn inquirer(&self) -> ClientConfig {
+        let mut config = self.base(&[]);
+        config.set("isolation.level", "read_committed").set("allow.auto.create.topics", "false");
+        config
+    }
+
+    /// A consumer that is told what to read and from where. It holds about `queue` bytes for each partition and asks for at most `fetch`
+    /// bytes at once; a larger record comes nonetheless.
+    ///
+    /// librdkafka lets nobody read without a group's name. This one is never joined, and nothing is committed to it.
+    pub(crate) fn reader(&self, queue: usize, fetch: usize) -> ClientConfig {
+        let mut config = self.base(&[
+            ("fetch.wait.max.ms", "500"),
+            ("fetch.queue.backoff.ms", "20"),
+            ("fetch.error.backoff.ms", "250"),
+        ]);
+        let kilobytes = (queue >> 10).clamp(16, 65_536);
+        config
+            .set("isolation.level", "read_committed")
+            .set("allow.auto.create.topics", "false")
+            .set("group.id", format!("meshgate-{}-unused", self.connector))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true")
+            .set("auto.offset.reset", "error")
+            .set("queued.max.messages.kbytes", kilobytes.to_string())
+            .set("fetch.message.max.bytes", (kilobytes << 10).to_string())
+            .set("fetch.max.bytes", fetch.clamp(1_000_000, LARGEST_MESSAGE).to_string())
+            .set("receive.message.max.bytes", LARGEST_RESPONSE.to_string());
+        config
+    }
+
+    /// What all have in common; `defaults` are what the configured properties may change.
+    fn base(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("client.id", "meshgate")
+            .set("reconnect.backoff.ms", "50")
+            .set("reconnect.backoff.max.ms", "1000")
+            .set("socket.nagle.disable", "true")
+            .set("log.connection.close", "false")
+            .set("allow.auto.create.topics", "false");
+        for (name, value) in defaults {
+            config.set(*name, *value);
+        }
+        for (name, value) in &self.config.properties {
+            config.set(name, value);
+        }
+        config.set("bootstrap.servers", self.config.brokers.join(","));
+        config.set_log_level(RDKafkaLogLevel::Info);
+        config
+    }
+}
+
+/// The context of the clients that read and ask: their errors come out of the calls themselves.
+#[derive(Debug)]
+pub(crate) struct Quiet(pub(crate) Str);
+
+impl ClientContext for Quiet {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(&self.0, level, facility, line);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!(connector = %self.0, "{error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
+/// librdkafka repeats itself while a broker is away; what it means for the connector is logged by the connector, once.
+pub(crate) fn log_line(connector: &Str, level: RDKafkaLogLevel, facility: &str, line: &str) {
+    match level {
+        RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+            info!(%connector, facility, "librdkafka: {line}");
+        }
+        _ => debug!(%connector, facility, "librdkafka: {line}"),
+    }
+}
+
+/// librdkafka's code of an error, if it has one.
+pub(crate) fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    error.rdkafka_error_code()
+}

@@ -1,0 +1,196 @@
+//! What became of one event that was handed to librdkafka.
+//!
+//! Each event has a [`Ticket`]: librdkafka carries it and gives it back with the delivery report, on its own thread; who published waits
+//! for it. It costs one allocation and one wake-up, and nobody has to receive it.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
+
+use futures::task::AtomicWaker;
+use meshgate_api::{
+    Str,
+    connector::Outbound,
+    outcome::{Outcome, Rejection, Unavailability},
+    position::{Place, Position},
+};
+use rdkafka::{
+    ClientContext, Message, Statistics,
+    config::RDKafkaLogLevel,
+    error::{KafkaError, RDKafkaErrorCode as Code},
+    message::BorrowedMessage,
+    producer::{DeliveryResult, ProducerContext},
+};
+use tracing::{debug, error};
+
+use crate::{
+    client::{code, log_line},
+    link::Link,
+    trouble::Trouble,
+};
+
+/// The offset of a record that is certainly stored where the broker did not say: after a repeated, and then recognised, request.
+pub(crate) const SOMEWHERE: u64 = u64::MAX;
+
+/// One event's way through librdkafka.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket {
+    report: OnceLock<Report>,
+    waker: AtomicWaker,
+}
+
+/// What librdkafka says of one event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// On all in-sync replicas.
+    Stored { partition: u32, offset: u64 },
+    Failed {
+        code: Code,
+        /// It is certain that no broker has it.
+        never_stored: bool,
+    },
+}
+
+impl Ticket {
+    fn settle(&self, report: Report) {
+        if self.report.set(report).is_ok() {
+            self.waker.wake();
+        }
+    }
+
+    pub(crate) fn poll(&self, context: &mut Context<'_>) -> Poll<Report> {
+        if let Some(report) = self.report.get() {
+            return Poll::Ready(*report);
+        }
+        self.waker.register(context.waker());
+        self.report.get().map_or(Poll::Pending, |report| Poll::Ready(*report))
+    }
+}
+
+impl Report {
+    /// The broker refused the whole batch that the event was in, and the fault may have been another one's.
+    pub(crate) fn blames_the_batch(self) -> bool {
+        matches!(self, Self::Failed { code, never_stored: true } if is_about_content(code))
+    }
+
+    /// `outbound`'s outcome, if it was alone in its batch.
+    pub(crate) fn outcome(self, outbound: &Outbound) -> Outcome {
+        let topic = &outbound.topic;
+        let (code, never_stored) = match self {
+            Self::Stored { partition, offset } => {
+                return Outcome::Stored(Position { topic: topic.clone(), partition, place: Place::offset(offset) });
+            }
+            Self::Failed { code, never_stored } => (code, never_stored),
+        };
+        match code {
+            _ if !never_stored => Outcome::unknown(format!("Kafka topic {topic}: {code}")),
+            Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => Outcome::rejected(
+                Rejection::TooLarge,
+                format!("Kafka topic {topic} takes no record of this size: {code}; raise its max.message.bytes"),
+            ),
+            _ if is_about_content(code) => Outcome::rejected(
+                Rejection::BadEvent,
+                format!(
+                    "Kafka topic {topic} refuses the record: {code}; a compacted topic takes only events with a key"
+                ),
+            ),
+            Code::UnknownTopic | Code::UnknownTopicOrPartition => missing(topic),
+            _ => Outcome::unavailable(Unavailability::Down, format!("Kafka topic {topic}: {code}")),
+        }
+    }
+}
+
+/// The topic does not exist.
+pub(crate) fn missing(topic: &Str) -> Outcome {
+    let detail = format!("the Kafka topic {topic} does not exist, and the gateway creates none: create it");
+    Outcome::unavailable(Unavailability::Missing, detail)
+}
+
+/// Errors that a broker raises over what a record batch holds.
+fn is_about_content(code: Code) -> bool {
+    matches!(
+        code,
+        Code::MessageSizeTooLarge
+            | Code::InvalidMessageSize
+            | Code::MessageBatchTooLarge
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp
+            | Code::UnsupportedForMessageFormat
+            | Code::UnsupportedCompressionType
+    )
+}
+
+/// The producer's context: receives what librdkafka has to say, on its thread. A panic there would end the thread without a word.
+#[derive(Debug)]
+pub(crate) struct Reports {
+    pub(crate) link: Arc<Link>,
+    pub(crate) connector: Str,
+    pub(crate) trouble: Arc<Trouble>,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        log_line(&self.connector, level, facility, line);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    /// Called twice for each error.
+    fn error(&self, error: KafkaError, reason: &str) {
+        match code(&error) {
+            Some(Code::AllBrokersDown) => self.link.lost(reason),
+            Some(Code::Fatal) => self.trouble.is_fatal(reason),
+            _ => debug!(connector = %self.connector, "{error}: {reason}"),
+        }
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Arc<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Arc<Ticket>) {
+        let settled = catch_unwind(AssertUnwindSafe(|| ticket.settle(self.report(result))));
+        if settled.is_err() {
+            error!(connector = %self.connector, "a delivery report was lost: its event stays unanswered");
+        }
+    }
+}
+
+impl Reports {
+    fn report(&self, result: &DeliveryResult<'_>) -> Report {
+        match result {
+            Ok(message) => {
+                self.trouble.stored(message.topic());
+                Report::Stored {
+                    partition: message.partition().unsigned_abs(),
+                    offset: u64::try_from(message.offset()).unwrap_or(SOMEWHERE),
+                }
+            }
+            Err((error, message)) => {
+                let code = code(error).unwrap_or(Code::Unknown);
+                if code == Code::MessageTimedOut {
+                    self.trouble.timed_out(message.topic());
+                }
+                Report::Failed { code, never_stored: never_left(message) }
+            }
+        }
+    }
+}
+
+/// Whether librdkafka is certain that no broker has stored the message.
+#[expect(
+    unsafe_code,
+    reason = "only this function of librdkafka tells 'never sent' from 'perhaps stored', and rdkafka does not wrap it"
+)]
+fn never_left(message: &BorrowedMessage<'_>) -> bool {
+    use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED};
+
+    // SAFETY: the pointer is that of a delivery report, which lives at least as long as `message`; the function only reads it.
+    let status = unsafe { rd_kafka_message_status(message.ptr()) };
+    status == RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+use std::sync::Arc;
+
+use meshgate_api::{
+    Str,
+    connector::{ContentMode, Order, Outbound},
+    message::Message,
+    outcome::{Outcome, Rejection, Unavailability},
+};
+use rdkafka::error::RDKafkaErrorCode as Code;
+
+use super::Report;
+
+fn outbound() -> Outbound {
+    Outbound {
+        message: Arc::new(Message::default()),
+        topic: Str::from_static("orders"),
+        key: None,
+        order: Order::Kept,
+        mode: ContentMode::Binary,
+    }
+}
+
+#[test]
+fn only_what_certainly_was_not_stored_is_unavailable_or_rejected() {
+    let too_large = |outcome: &Outcome| matches!(outcome, Outcome::Rejected { reason: Rejection::TooLarge, .. });
+    let bad = |outcome: &Outcome| matches!(outcome, Outcome::Rejected { reason: Rejection::BadEvent, .. });
+    let down = |outcome: &Outcome| matches!(outcome, Outcome::Unavailable { reason: Unavailability::Down, .. });
+    let missing = |outcome: &Outcome| matches!(outcome, Outcome::Unavailable { reason: Unavailability::Missing, .. });
+    let table: [(Code, &dyn Fn(&Outcome) -> bool); 11] = [
+        (Code::MessageSizeTooLarge, &too_large),
+        (Code::MessageBatchTooLarge, &too_large),
+        (Code::InvalidRecord, &bad),
+        (Code::InvalidTimestamp, &bad),
+        (Code::UnknownTopicOrPartition, &missing),
+        (Code::UnknownTopic, &missing),
+        (Code::MessageTimedOut, &down),
+        (Code::NotEnoughReplicas, &down),
+        (Code::TopicAuthorizationFailed, &down),
+        (Code::PurgeQueue, &down),
+        (Code::Unknown, &down),
+    ];
+    for (code, expected) in table {
+        let outcome = Report::Failed { code, never_stored: true }.outcome(&outbound());
+        assert!(expected(&outcome), "{code}: {outcome:?}");
+        assert!(outcome.detail().contains("orders"), "{outcome:?}");
+        let perhaps = Report::Failed { code, never_stored: false };
+        assert!(matches!(perhaps.outcome(&outbound()), Outcome::Unknown { .. }), "{code}");
+        assert!(!perhaps.blames_the_batch(), "{code}: sending again could store it twice");
+    }
+}
+
+#[test]
+fn a_batch_is_blamed_only_for_its_content() {
+    for code in [Code::MessageSizeTooLarge, Code::MessageBatchTooLarge, Code::InvalidRecord, Code::InvalidTimestamp] {
+        assert!(Report::Failed { code, never_stored: true }.blames_the_batch(), "{code}");
+    }
+    for code in [Code::MessageTimedOut, Code::UnknownTopicOrPartition, Code::NotEnoughReplicas] {
+        assert!(!Report::Failed { code, never_stored: true }.blames_the_batch(), "{code}");
+    }
+}
+
+#[test]
+fn stored_tells_where() {
+    let stored = Report::Stored { partition: 3, offset: 41 };
+    let Outcome::Stored(position) = stored.outcome(&outbound()) else { panic!("stored") };
+    assert_eq!((&*position.topic, position.partition, position.place.offset), ("orders", 3, 41));
+}

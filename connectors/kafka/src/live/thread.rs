@@ -1,0 +1,386 @@
+//! The thread that reads for all.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use meshgate_api::{
+    Str,
+    connector::Record,
+    log::Log,
+    position::{Place, Positions},
+};
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tracing::{info, warn};
+
+use super::{Openings, Shared};
+use crate::{
+    client::Clients,
+    feed::{Broken, Feed, LaneId, Seen},
+    metadata::{Listing, Metadata, partitions_of, spawn},
+    places::Wanted,
+};
+
+/// The longest that the thread sleeps.
+const NAP: Duration = Duration::from_millis(200);
+/// Between two looks at what is read, and at what could be.
+const CHORES: Duration = Duration::from_secs(1);
+/// Between two comparisons with the ends at the broker: a topic that was made anew is found out after it.
+const COMPARISONS: Duration = Duration::from_secs(3);
+/// How long a topic that nobody reads stays open.
+const LINGER: Duration = Duration::from_secs(30);
+/// A topic that so many listings in a row do not name was deleted.
+const ABSENCES: u32 = 2;
+/// So many comparisons in a row that find records, and none that comes out: the consumer is stuck.
+const STALLS: u32 = 3;
+/// Before a consumer that cannot be made is tried again.
+const REST: Duration = Duration::from_secs(1);
+/// Records that go into the log at once.
+const BATCH: usize = 256;
+/// Bytes that librdkafka holds for each partition.
+const QUEUE: usize = 1 << 20;
+
+/// One open partition.
+#[derive(Debug)]
+struct Lane {
+    /// The next offset to come.
+    at: u64,
+    /// A record or an end has come since the last comparison.
+    stirred: bool,
+    /// The end at the last comparison: when nothing stirs, what lies before it is no record (a transaction's marker, say).
+    explained: u64,
+    stalls: u32,
+}
+
+/// A topic with open partitions.
+#[derive(Debug)]
+struct Topic {
+    lanes: BTreeMap<u32, Lane>,
+    /// When the last reader left.
+    unread_since: Option<Instant>,
+    absences: u32,
+}
+
+/// An answer that is awaited, and for what.
+type Awaited = oneshot::Receiver<Result<Positions, String>>;
+
+struct Thread {
+    clients: Clients,
+    metadata: Arc<Metadata>,
+    log: Arc<Log>,
+    shared: Arc<Shared>,
+    ring: usize,
+    feed: Option<Feed>,
+    topics: HashMap<Str, Topic>,
+    /// The listing and the edition of wishes that were looked at last.
+    seen: (u64, u64),
+    starts: Option<Awaited>,
+    /// And where each partition was when the ends were asked for.
+    ends: Option<(Awaited, Vec<(Str, u32, u64)>)>,
+    chores: Instant,
+    comparison: Instant,
+}
+
+/// Starts the thread.
+pub(super) fn start(
+    clients: Clients,
+    metadata: Arc<Metadata>,
+    log: Arc<Log>,
+    shared: Arc<Shared>,
+    ring: usize,
+) -> Result<(), String> {
+    let name = format!("{}-live", clients.connector);
+    let now = Instant::now();
+    let thread = Thread {
+        clients,
+        metadata,
+        log,
+        shared,
+        ring,
+        feed: None,
+        topics: HashMap::new(),
+        seen: (0, 0),
+        starts: None,
+        ends: None,
+        chores: now,
+        comparison: now,
+    };
+    spawn(name, move || thread.run())
+}
+
+impl Thread {
+    fn run(mut self) {
+        while !self.shared.wishes.lock().closed {
+            if let Err(Broken(reason)) = self.round() {
+                warn!(connector = %self.clients.connector, "the Kafka consumer is made anew: {reason}");
+                self.shared.figures.lock().renewals += 1;
+                self.feed = None;
+                self.shared.bell.wait(REST);
+            }
+        }
+    }
+
+    /// Waits for something to do, and does it.
+    fn round(&mut self) -> Result<(), Broken> {
+        let lane = self.shared.bell.wait(NAP);
+        self.open_what_is_waited_for()?;
+        if let Some(lane) = lane {
+            self.read(lane)?;
+        }
+        self.take_starts()?;
+        self.compare()?;
+        if self.chores.elapsed() >= CHORES {
+            self.chores = Instant::now();
+            self.do_chores()?;
+        }
+        Ok(())
+    }
+
+    /// Moves what a partition's queue holds into the log.
+    fn read(&mut self, id: LaneId) -> Result<(), Broken> {
+        let Some(feed) = &self.feed else { return Ok(()) };
+        let Some((topic, partition)) = feed.name(id) else { return Ok(()) };
+        let (topic, mut records, mut lost) = (topic.clone(), Vec::new(), false);
+        let Some(lane) = self.topics.get_mut(&topic).and_then(|topic| topic.lanes.get_mut(&partition)) else {
+            return Ok(());
+        };
+        while let Some(seen) = feed.take(id)? {
+            match seen {
+                Seen::Record(record) if record.position.place.offset < lane.at => {} // was read before the consumer was made anew
+                Seen::Record(record) => {
+                    lane.at = record.next.offset;
+                    records.push(Arc::new(record));
+                }
+                Seen::End => lane.stirred = true,
+                Seen::Lost => lost = true,
+                Seen::Fault(code) => {
+                    self.shared.figures.lock().faults += 1;
+                    tracing::debug!(connector = %self.clients.connector, %topic, partition, "{code}");
+                }
+            }
+            if records.len() == BATCH {
+                self.shared.bell.ring_for(id);
+                break;
+            }
+        }
+        lane.stirred |= !records.is_empty();
+        self.append(records);
+        if lost {
+            self.close(&topic, "its next record is gone from the broker")?;
+        }
+        Ok(())
+    }
+
+    fn append(&self, records: Vec<Arc<Record>>) {
+        if !records.is_empty() {
+            let mut log = self.log.appender();
+            records.into_iter().for_each(|record| log.append(record));
+        }
+    }
+
+    /// Opens partitions for readers that wait for it. One that a standing reader does not know yet is opened elsewhere, at its start.
+    fn open_what_is_waited_for(&mut self) -> Result<(), Broken> {
+        let shared = self.shared.clone();
+        let mut wishes = shared.wishes.lock();
+        if wishes.openings.is_empty() {
+            return Ok(());
+        }
+        wishes.openings.retain(|opening| !opening.opened.is_closed());
+        let mut openings = Openings::new();
+        let mut met = HashSet::new();
+        for position in wishes.openings.iter().flat_map(|opening| &opening.ends) {
+            let place = (&position.topic, position.partition);
+            if !self.is_open(place.0, place.1) && !wishes.is_wanted(place.0) && met.insert(place) {
+                openings.push((position.topic.clone(), position.partition, position.place.offset));
+            }
+        }
+        self.open(openings)?;
+        for opening in wishes.openings.extract_if(.., |opening| {
+            opening.ends.iter().all(|position| self.is_open(&position.topic, position.partition))
+        }) {
+            // Who has gone away needs no answer.
+            drop(opening.opened.send(()));
+        }
+        Ok(())
+    }
+
+    fn is_open(&self, topic: &str, partition: u32) -> bool {
+        self.topics.get(topic).is_some_and(|topic| topic.lanes.contains_key(&partition))
+    }
+
+    fn open(&mut self, openings: Openings) -> Result<(), Broken> {
+        if openings.is_empty() {
+            return Ok(());
+        }
+        self.feed()?.assign(&openings)?;
+        let mut log = self.log.appender();
+        for (topic, partition, at) in openings {
+            log.open(&topic, partition, Place::offset(at));
+            let unread_since = Some(Instant::now());
+            let entry = self.topics.entry(topic);
+            let topic = entry.or_insert_with(|| Topic { lanes: BTreeMap::new(), unread_since, absences: 0 });
+            topic.lanes.insert(partition, Lane { at, stirred: true, explained: at, stalls: 0 });
+        }
+        Ok(())
+    }
+
+    /// Closes a topic: its readers look for themselves where they can go on.
+    fn close(&mut self, topic: &Str, reason: &str) -> Result<(), Broken> {
+        info!(connector = %self.clients.connector, %topic, "live reading is interrupted: {reason}");
+        self.topics.remove(topic);
+        self.log.remove(topic);
+        match &mut self.feed {
+            Some(feed) => feed.unassign(topic),
+            None => Ok(()),
+        }
+    }
+
+    /// The consumer; a new one goes on where the old one was.
+    fn feed(&mut self) -> Result<&mut Feed, Broken> {
+        if self.feed.is_none() {
+            let config = self.clients.reader(QUEUE, self.ring);
+            let mut feed = Feed::open(&self.clients.connector, &config, self.shared.bell.clone())?;
+            let open = |(name, topic): (&Str, &Topic)| {
+                topic.lanes.iter().map(|(partition, lane)| (name.clone(), *partition, lane.at)).collect::<Vec<_>>()
+            };
+            feed.assign(&self.topics.iter().flat_map(open).collect::<Openings>())?;
+            self.feed = Some(feed);
+        }
+        self.feed.as_mut().ok_or_else(|| Broken("no consumer".into()))
+    }
+
+    fn do_chores(&mut self) -> Result<(), Broken> {
+        if !self.topics.is_empty() {
+            let feed = self.feed()?;
+            feed.serve()?;
+            feed.ring_all();
+        }
+        let news = self.metadata.news();
+        let edition = self.shared.wishes.lock().edition;
+        if self.seen.0 != news.round {
+            self.close_deleted(&news.listing)?;
+        }
+        if self.seen != (news.round, edition) {
+            self.ask_for_starts(&news.listing);
+            self.seen = (news.round, edition);
+        }
+        self.close_unread()?;
+        self.shared.figures.lock().partitions = self.topics.values().map(|topic| topic.lanes.len() as u64).sum();
+        Ok(())
+    }
+
+    fn close_deleted(&mut self, listing: &Listing) -> Result<(), Broken> {
+        let mut deleted = Vec::new();
+        for (name, topic) in &mut self.topics {
+            topic.absences = if listing.contains_key(name) { 0 } else { topic.absences + 1 };
+            if topic.absences >= ABSENCES {
+                deleted.push(name.clone());
+            }
+        }
+        deleted.iter().try_for_each(|topic| self.close(topic, "it was deleted"))
+    }
+
+    fn close_unread(&mut self) -> Result<(), Broken> {
+        let wishes = self.shared.clone();
+        let wishes = wishes.wishes.lock();
+        let mut unread = Vec::new();
+        for (name, topic) in &mut self.topics {
+            if wishes.is_wanted(name) {
+                topic.unread_since = None;
+            } else if topic.unread_since.get_or_insert_with(Instant::now).elapsed() >= LINGER {
+                unread.push(name.clone());
+            }
+        }
+        drop(wishes);
+        unread.iter().try_for_each(|topic| self.close(topic, "nobody reads it"))
+    }
+
+    /// What standing readers want and is not open has appeared since they stand: where does it start?
+    fn ask_for_starts(&mut self, listing: &Listing) {
+        let wishes = self.shared.wishes.lock();
+        let wanted = wishes.standing.iter().flat_map(|(topics, _)| partitions_of(listing, topics));
+        let new: HashSet<_> = wanted.filter(|(topic, partition)| !self.is_open(topic, *partition)).collect();
+        drop(wishes);
+        if !new.is_empty() {
+            self.starts = self.metadata.places.begin(new.into_iter().collect(), Wanted::Start);
+        }
+    }
+
+    fn take_starts(&mut self) -> Result<(), Broken> {
+        let Some(starts) = &mut self.starts else { return Ok(()) };
+        match starts.try_recv() {
+            Err(TryRecvError::Empty) => return Ok(()),
+            Ok(Ok(starts)) => {
+                let new = starts.iter().filter(|start| !self.is_open(&start.topic, start.partition));
+                let new = new.map(|start| (start.topic.clone(), start.partition, start.place.offset)).collect();
+                self.open(new)?;
+            }
+            Ok(Err(_)) | Err(TryRecvError::Closed) => self.seen = (0, 0), // ask again
+        }
+        self.starts = None;
+        Ok(())
+    }
+
+    /// Compares with the ends at the broker: is a topic shorter than what was read of it? Has the consumer stopped without a word?
+    fn compare(&mut self) -> Result<(), Broken> {
+        if self.ends.is_none() && self.comparison.elapsed() >= COMPARISONS && !self.topics.is_empty() {
+            self.comparison = Instant::now();
+            let at: Openings = self
+                .topics
+                .iter()
+                .flat_map(|(name, topic)| {
+                    topic.lanes.iter().map(|(partition, lane)| (name.clone(), *partition, lane.at))
+                })
+                .collect();
+            let partitions = at.iter().map(|(topic, partition, _)| (topic.clone(), *partition)).collect();
+            self.ends = self.metadata.places.begin(partitions, Wanted::End).map(|ends| (ends, at));
+        }
+        let Some((ends, at)) = &mut self.ends else { return Ok(()) };
+        let ends = match ends.try_recv() {
+            Err(TryRecvError::Empty) => return Ok(()),
+            Ok(Ok(ends)) => ends,
+            Ok(Err(_)) | Err(TryRecvError::Closed) => Positions::default(), // the broker is away: compare later
+        };
+        let at = std::mem::take(at);
+        self.ends = None;
+        let mut remade = HashSet::new();
+        let mut stuck = None;
+        for (topic, partition, at) in at {
+            let Some(end) = ends.get(&topic, partition) else { continue };
+            let open = self.topics.get_mut(&topic).and_then(|topic| topic.lanes.get_mut(&partition));
+            let Some(lane) = open else { continue };
+            if end.offset < at {
+                remade.insert(topic);
+            } else if lane.is_stuck(end.offset) {
+                stuck = Some(format!("nothing comes from {topic} {partition}"));
+            }
+        }
+        remade.iter().try_for_each(|topic| self.close(topic, "it was made anew"))?;
+        stuck.map_or(Ok(()), |reason| Err(Broken(reason)))
+    }
+}
+
+impl Lane {
+    /// Whether, by repeated comparison with the end, records should have come and did not.
+    fn is_stuck(&mut self, end: u64) -> bool {
+        if self.stirred || end <= self.at || end == self.explained {
+            self.stalls = 0;
+            if self.stirred {
+                self.explained = end;
+            }
+        } else {
+            self.stalls += 1;
+        }
+        self.stirred = false;
+        let stuck = self.stalls >= STALLS;
+        if stuck {
+            self.stalls = 0;
+        }
+        stuck
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,243 @@
+//! One reader: where it stands, and whether it follows the live buffer or reads for itself.
+
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use meshgate_api::{
+    connector::{Deliveries, Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
+    log::{Behind, Follower},
+    position::{Place, Position, Positions},
+    topic::TopicSet,
+};
+use tokio::{sync::Semaphore, time, try_join};
+
+use crate::{
+    client::Clients,
+    live::{Live, Standing},
+    metadata::{Listing, Metadata, partitions_of},
+    places::{Wanted, millis},
+    replay::Replay,
+};
+
+/// Before the broker is asked again for what it could not say.
+const REST: Duration = Duration::from_millis(250);
+
+/// What all readers of one connector share.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    pub(crate) clients: Clients,
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) live: Live,
+    /// One for each private reader.
+    pub(crate) permits: Arc<Semaphore>,
+    /// Bytes that one private reader holds.
+    pub(crate) reader_memory: usize,
+}
+
+/// One reader.
+pub(crate) struct Reader {
+    reading: Arc<Reading>,
+    topics: TopicSet,
+    positions: Positions,
+    source: Source,
+    _standing: Standing,
+}
+
+enum Source {
+    /// The live buffer, which holds all from the positions on.
+    Live(Follower),
+    /// A private reader, until the live buffer is reached.
+    Replay(Box<Replay>),
+    /// None yet, or no longer.
+    Nothing,
+}
+
+/// Where a reader is to be placed.
+struct Spot {
+    positions: Positions,
+    /// Ends of the partitions that exist.
+    ends: Positions,
+}
+
+impl Reading {
+    /// Begins to read. Waits for the broker for as long as it is away.
+    pub(crate) async fn subscribe(self: &Arc<Self>, request: SubscribeRequest) -> Result<Reader, ReadError> {
+        if request.group.is_some() {
+            return Err(ReadError::Unsupported { detail: "groups are not built yet".into() });
+        }
+        let topics = request.topics;
+        let spot = self.spot(&topics, &request.start).await?;
+        let standing = self.live.stand(topics.clone());
+        let source = self.source(&topics, &spot)?;
+        Ok(Reader { reading: self.clone(), topics, positions: spot.positions, source, _standing: standing })
+    }
+
+    /// Finds out where the reader is to be placed, and has the partitions opened for live reading.
+    async fn spot(&self, topics: &TopicSet, start: &Start) -> Result<Spot, ReadError> {
+        loop {
+            let Ok(listing) = self.metadata.fresh().await else {
+                time::sleep(REST).await;
+                continue;
+            };
+            let partitions = partitions_of(&listing, topics);
+            let places = &self.metadata.places;
+            let find = |wanted| places.find(partitions.clone(), wanted);
+            let found = match start {
+                Start::Latest => find(Wanted::End).await.map(|ends| (ends.clone(), ends)),
+                Start::Earliest => try_join!(find(Wanted::Start), find(Wanted::End)),
+                Start::At(time) => try_join!(find(Wanted::At(millis(*time))), find(Wanted::End)),
+                Start::After(_) => try_join!(find(Wanted::Start), find(Wanted::End)),
+            };
+            let Ok((mut positions, ends)) = found else {
+                time::sleep(REST).await;
+                continue;
+            };
+            if let Start::After(after) = start {
+                positions = go_on(topics, after, &listing, &positions, &ends)?;
+            }
+            if self.live.open(ends.clone()).await {
+                return Ok(Spot { positions, ends });
+            }
+        }
+    }
+
+    /// The live buffer if it holds all from the spot on, else a private reader.
+    fn source(&self, topics: &TopicSet, spot: &Spot) -> Result<Source, ReadError> {
+        match self.follow(topics, &spot.positions) {
+            Ok(follower) => Ok(Source::Live(follower)),
+            Err(_) => {
+                let busy = |_| ReadError::Busy {
+                    detail: format!("all private readers of {} are in use (limits.readers)", self.clients.connector),
+                };
+                let permit = self.permits.clone().try_acquire_owned().map_err(busy)?;
+                let existing = spot.positions.iter().filter(|at| spot.ends.get(&at.topic, at.partition).is_some());
+                let from = existing.cloned().collect();
+                let replay = Replay::start(&self.clients, self.reader_memory, from, spot.ends.clone(), permit);
+                Ok(Source::Replay(Box::new(replay.map_err(|detail| ReadError::Down { detail })?)))
+            }
+        }
+    }
+
+    fn follow(&self, topics: &TopicSet, positions: &Positions) -> Result<Follower, Behind> {
+        self.live.log.follow(topics.clone(), |lane| positions.get(lane.topic, lane.partition).unwrap_or_default())
+    }
+}
+
+/// Checks a reader's positions against what the broker keeps; those that it does not name are its starts.
+fn go_on(
+    topics: &TopicSet,
+    after: &Positions,
+    listing: &Listing,
+    starts: &Positions,
+    ends: &Positions,
+) -> Result<Positions, ReadError> {
+    let mut positions = starts.clone();
+    let mut gone = None;
+    for at in after.iter().filter(|at| topics.contains(&at.topic)) {
+        let (topic, partition) = (&at.topic, at.partition);
+        match (starts.get(topic, partition), ends.get(topic, partition)) {
+            (Some(start), Some(end)) if start <= at.place && at.place <= end => positions.set(at.clone()),
+            (Some(start), Some(end)) => {
+                let place = at.place.offset;
+                gone = Some(format!("{topic} {partition}:{place}: the topic holds {} to {}", start.offset, end.offset));
+            }
+            _ if listing.contains_key(topic) => gone = Some(format!("{topic} has no partition {partition}")),
+            _ => positions.set(at.clone()), // the topic is missing now, and joins when it is back
+        }
+    }
+    match gone {
+        None => Ok(positions),
+        Some(detail) => Err(ReadError::Gone { resume: positions, detail }),
+    }
+}
+
+impl Reader {
+    /// Places the reader anew where it stands.
+    async fn place(&mut self) -> Result<(), ReadError> {
+        self.source = Source::Nothing; // gives a private reader back first
+        let start = Start::After(self.positions.clone());
+        let spot = self.reading.spot(&self.topics, &start).await?;
+        self.source = self.reading.source(&self.topics, &spot)?;
+        self.positions = spot.positions;
+        Ok(())
+    }
+
+    fn deliver(&mut self, records: Vec<Arc<Record>>, at_end: bool) -> Result<Deliveries, ReadError> {
+        for (at, record) in records.iter().enumerate() {
+            let place = record.position.place;
+            let is_repeated = records.get(at + 1).is_some_and(|next| {
+                next.position.partition == record.position.partition
+                    && next.topic == record.topic
+                    && next.position.place > place
+            });
+            if !is_repeated {
+                self.positions.set(Position { place: record.next, ..record.position.clone() });
+            }
+        }
+        let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();
+        Ok(Deliveries { deliveries, at_end })
+    }
+
+    /// A topic that was deleted and made again begins anew under a reader that had already read some of it.
+    fn check_continuity(&self, records: &[Arc<Record>]) -> Result<(), ReadError> {
+        let is_before = |record: &&Arc<Record>| {
+            let stands = self.positions.get(&record.topic, record.position.partition);
+            stands.is_some_and(|stands| record.position.place < stands)
+        };
+        let Some(record) = records.iter().find(is_before) else { return Ok(()) };
+        let mut resume = self.positions.clone();
+        resume.retain(|topic| *topic != *record.topic);
+        Err(ReadError::Gone { resume, detail: format!("{} was deleted and made again", record.topic) })
+    }
+}
+
+#[async_trait]
+impl Subscription for Reader {
+    async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError> {
+        let mut records = Vec::new();
+        loop {
+            match &mut self.source {
+                Source::Nothing => self.place().await?,
+                Source::Live(follower) => match follower.read(max, &mut records) {
+                    Ok(at_end) if !records.is_empty() => {
+                        self.check_continuity(&records)?;
+                        return self.deliver(records, at_end);
+                    }
+                    Ok(_) => follower.changed().await,
+                    Err(_) => self.place().await?,
+                },
+                Source::Replay(replay) => match replay.next(max).await {
+                    None => self.place().await?,
+                    Some(portion) => {
+                        let is_at_end = portion.is_at_end;
+                        let deliveries = self.deliver(portion.records, is_at_end)?;
+                        portion.reached.into_iter().for_each(|at| self.positions.set(at));
+                        self.join_live(is_at_end);
+                        return Ok(deliveries);
+                    }
+                },
+            }
+        }
+    }
+
+    fn positions(&self) -> &Positions {
+        &self.positions
+    }
+}
+
+impl Reader {
+    /// Goes over to the live buffer if it holds all from here on.
+    fn join_live(&mut self, is_at_end: bool) {
+        let behind = |place: Place, floor: Place| place < floor;
+        let mut is_covered = true;
+        self.reading.live.log.each_lane(&self.topics, |lane| {
+            let place = self.positions.get(lane.topic, lane.partition).unwrap_or_default();
+            is_covered &= !behind(place, lane.floor);
+        });
+        if is_covered && let Ok(follower) = self.reading.follow(&self.topics, &self.positions) {
+            self.source = Source::Live(follower);
+        } else if is_at_end {
+            self.source = Source::Nothing; // the live buffer begins after the end that was known: ask for it anew
+        }
+    }
+}
