@@ -78,7 +78,8 @@ fn the_key_is_the_template_else_the_partition_key() {
         route("capture", "b/{x}", [keyed("memory", "a", "{x}")]),
         route("none", "c", [to("memory", "a")]),
     ]);
-    let cases: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+    let cases: &[Case<'_>] = &[
         ("a/1", &[("subject", "s"), ("partitionkey", "p")], Some("s")),
         ("a/1", &[("partitionkey", "p")], Some("p")),
         ("a/1", &[], None),

@@ -11,7 +11,8 @@ fn named(pieces: &[Option<&'static str>], naming: TopicNaming) -> Result<Vec<Str
 fn texts_are_named_where_they_stand() {
     let long = "x".repeat(248);
     let every_letter = MARKERS;
-    let cases: &[(&[Option<&'static str>], TopicNaming, &[&str])] = &[
+    type Case<'a> = (&'a [Option<&'static str>], TopicNaming, &'a [&'a str]);
+    let cases: &[Case<'_>] = &[
         (&[Some("a/"), None], plain, &["a/", ""]),
         (&[Some("a/"), None, Some("/é")], kafka, &["a.", ".."]),
         (&[None], kafka, &["", ""]),

@@ -54,7 +54,8 @@ fn a_channel_is_believed_where_its_route_would_have_put_the_event() {
 #[test]
 fn a_native_record_tells_its_channel_by_topic_and_key() {
     let router = example();
-    let cases: &[(usize, &str, Option<&'static [u8]>, Option<(usize, &str)>)] = &[
+    type Case<'a> = (usize, &'a str, Option<&'static [u8]>, Option<(usize, &'a str)>);
+    let cases: &[Case<'_>] = &[
         (KAFKA, "orders.eu", None, Some((1, "orders/eu"))),
         (KAFKA, "orders.eu", Some(b"42"), Some((1, "orders/eu"))),
         (KAFKA, "readings", Some(b"42"), Some((2, "sensors/42/-"))),

@@ -37,7 +37,8 @@ fn example() -> Router {
 #[test]
 fn a_subscriber_reads_what_its_filter_overlaps() {
     let router = example();
-    let cases: &[(&str, &[(usize, &[&str])])] = &[
+    type Case<'a> = (&'a str, &'a [(usize, &'a [&'a str])]);
+    let cases: &[Case<'_>] = &[
         ("orders/eu", &[(KAFKA, &["orders.eu", "orders.more"]), (MEMORY, &["orders/eu"])]),
         ("orders/+", &[(KAFKA, &["orders.more", "orders.*"]), (MEMORY, &["orders/*"])]),
         ("orders", &[(KAFKA, &["orders.more"]), (MEMORY, &["orders"])]),
