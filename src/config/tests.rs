@@ -9,7 +9,6 @@ use meshgate_api::{
 use super::*;
 
 mod bad;
-mod dump;
 
 /// A connector kind with a required, an optional and a free setting.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ const MOST_NODES: usize = 100_000;
 pub(super) fn parse(text: &str, problems: &Problems) -> Option<Node> {
     let mut tree = Tree { problems, open: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None };
     let parsed = Parser::new_from_str(text).try_for_each(|event| {
-        let (event, span) = event.map_err(|error| (mark(error.marker()), format!("no YAML: {}", error.info())))?;
+        let (event, span) = event.map_err(|error| (mark(error.marker()), format!("invalid YAML: {}", error.info())))?;
         tree.take(event, mark(&span.start))
     });
     match (parsed, tree.root) {

@@ -54,7 +54,7 @@ fn no_kind(wanted: &str, kinds: &[&dyn Kind]) -> String {
     if LATER_KINDS.contains(&wanted) {
         format!("not built yet: this version has no connectors of kind `{wanted}`, but {known}")
     } else {
-        format!("unknown kind: this program has {known}")
+        format!("unknown kind `{wanted}`: this program has {known}")
     }
 }
 

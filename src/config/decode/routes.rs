@@ -11,10 +11,10 @@ use crate::router::spec::{DestinationSpec, FilterSpec, RouteSpec};
 
 pub(super) fn route(fields: &mut Fields<'_>) -> Option<RouteSpec> {
     let name = fields.text("name").optional();
-    let channel = fields.text("channel").required().unwrap_or_default().to_owned();
+    let channel = fields.text("channel").required();
     Some(RouteSpec {
-        name: name.unwrap_or(&channel).to_owned(),
-        channel,
+        name: name.or(channel).unwrap_or(fields.path()).to_owned(),
+        channel: channel.unwrap_or_default().to_owned(),
         filters: fields.list("filters", filter).optional().unwrap_or_default(),
         wrap: fields.section("wrap", attributes).optional().unwrap_or_default(),
         to: fields.list("to", destination).required().unwrap_or_default(),
