@@ -25,6 +25,7 @@ mod publish;
 mod query;
 mod read;
 pub mod server;
+mod socket;
 
 pub use problem::Problem;
 
