@@ -1,6 +1,6 @@
 //! Reading a request's body: capped by `max_body`, and accounted for in `limits.in_flight` before memory grows.
 
-use std::sync::Arc;
+use std::{error::Error, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -45,7 +45,7 @@ pub(super) async fn take(
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|problem| Problem::bad_request(format!("the body could not be read: {problem}")))?;
+        let frame = frame.map_err(|problem| unreadable(&problem))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + whole.len() + data.len() > max_body {
             return Err(too_large(max_body));
@@ -79,6 +79,15 @@ impl Share {
         }
         Ok(())
     }
+}
+
+/// The body ends too early or is not in chunks as it should be; the innermost error says which.
+fn unreadable(problem: &dyn Error) -> Problem {
+    let mut cause = problem;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    Problem::bad_request(format!("the body could not be read: {cause}"))
 }
 
 fn too_large(max_body: usize) -> Problem {
