@@ -4,8 +4,8 @@ use std::{sync::Arc, thread, time::Duration};
 
 use axum::{
     Router,
-    extract::{Query, State},
-    http::{StatusCode, header},
+    extract::State,
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -72,14 +72,9 @@ fn router(admin: Admin) -> Router {
         .with_state(Arc::new(admin))
 }
 
-#[derive(Debug, serde::Deserialize)]
-struct Readiness {
-    /// Not ready while any connector is down, instead of only until each was up once.
-    #[serde(default)]
-    strict: bool,
-}
-
-async fn readyz(State(admin): State<Arc<Admin>>, Query(Readiness { strict }): Query<Readiness>) -> Response {
+/// Ready once every connector that a required destination needs was up once; with `?strict=true` only while all are up.
+async fn readyz(State(admin): State<Arc<Admin>>, uri: Uri) -> Response {
+    let strict = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "strict=true"));
     let connectors = &admin.gateway.connectors;
     let was_up = connectors.iter().filter(|each| each.required).all(|each| each.connector.health().was_up);
     let all_up = connectors.iter().all(|each| each.connector.health().up);

@@ -1,6 +1,7 @@
 //! The running gateway: configuration → connectors → routes → listeners; then the drain.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +18,7 @@ use crate::{
     config::{Config, Shutdown},
     gateway::{Gateway, Listener, NamedConnector},
     protocols::http::{Http, server::Server},
+    router::Router,
     shutdown::drain,
     telemetry::Metrics,
 };
@@ -46,7 +48,7 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let Config { http, admin, connectors, router, limits, cursor, shutdown } = config;
     let server = Server::bind(&http.address).await.map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
-    let required = router.required_connectors();
+    let required = required_connectors(&router);
     let mut running = Vec::new();
     for (number, crate::config::Connector { spec, kind, configured }) in connectors.into_iter().enumerate() {
         let context = Context { name: spec.name.as_str().into(), limits };
@@ -55,7 +57,7 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
             .map_err(|problem| StartError::Connector { name: spec.name.clone(), problem })?;
         running.push(NamedConnector { name: spec.name.into(), kind, required: required.contains(&number), connector });
     }
-    let route_names: Vec<_> = router.routes().iter().map(|route| route.name().to_owned()).collect();
+    let route_names: Vec<_> = router.routes().iter().map(|route| route.name().to_string()).collect();
     let metrics = Arc::new(Metrics::new(&route_names));
     let gateway = Arc::new(Gateway::new(router, running, limits, cursor, metrics));
     let (unready, not_ready) = drain();
@@ -76,6 +78,12 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
         () = signals.first() => tracing::warn!("a second signal: stopping at once"),
     }
     Ok(())
+}
+
+/// The numbers of the connectors that a required destination needs.
+fn required_connectors(router: &Router) -> HashSet<usize> {
+    let destinations = router.routes().iter().flat_map(|route| route.destinations());
+    destinations.filter(|destination| destination.required()).map(|destination| destination.connector()).collect()
 }
 
 /// Waits `delay`, stops accepting, lets what is in flight finish, and closes the connectors; all within `grace`.

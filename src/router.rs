@@ -37,6 +37,8 @@ mod route;
 mod shape;
 pub mod spec;
 mod template;
+#[cfg(test)]
+mod testing;
 mod topic;
 
 pub use channel::{Channel, ChannelError, ChannelFilter, MAX_LENGTH};

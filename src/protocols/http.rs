@@ -76,7 +76,7 @@ async fn publish_default(State(http): State<Arc<Http>>, request: Request) -> Res
 
 async fn read_channel(State(http): State<Arc<Http>>, request: Request) -> Response {
     let filter = address::filter(request.uri());
-    answer(async { read::read(&http, filter?, &request).await }.await)
+    answer(async { read::read(&http, filter?, request.into_parts().0).await }.await)
 }
 
 fn answer(result: Result<Response, Problem>) -> Response {

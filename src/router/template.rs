@@ -10,6 +10,7 @@ use meshgate_api::{
     event::{Event, check_attribute_name},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use smallvec::SmallVec;
 
 use super::{pattern::Pattern, shape::Fit};
 
@@ -114,20 +115,15 @@ impl Template {
 
     /// The text with everything filled in. A text, the channel or a piece of it alone is not copied.
     pub(super) fn render(&self, scene: &Scene<'_>) -> Result<Str, Missing> {
-        match &self.parts[..] {
-            [] => Ok(Str::new()),
-            [part]
-                if !self.uri
-                    && let Some(text) = part.shared(scene) =>
-            {
-                Ok(text)
-            }
-            parts => {
-                let mut text = String::new();
-                parts.iter().try_for_each(|part| part.write(scene, self.uri, &mut text))?;
-                Ok(text.into())
-            }
+        if let [part] = &self.parts[..]
+            && !self.uri
+            && let Some(text) = part.shared(scene)
+        {
+            return Ok(text);
         }
+        let texts = self.parts.iter().map(|part| part.text(scene, self.uri));
+        let texts: SmallVec<[Cow<'_, str>; 4]> = texts.collect::<Result<_, _>>()?;
+        Ok(texts.concat().into())
     }
 }
 
@@ -183,27 +179,19 @@ impl Part {
         }
     }
 
-    fn write(&self, scene: &Scene<'_>, uri: bool, to: &mut String) -> Result<(), Missing> {
+    fn text<'a>(&'a self, scene: &Scene<'a>, uri: bool) -> Result<Cow<'a, str>, Missing> {
         let (placeholder, fallback) = match self {
-            Self::Text(text) => {
-                to.push_str(text);
-                return Ok(());
-            }
+            Self::Text(text) => return Ok(Cow::Borrowed(text)),
             Self::Value(placeholder, fallback) => (placeholder, fallback),
         };
         match (placeholder.value(scene), fallback) {
             (Ok(value), _) if !value.is_empty() => {
-                if uri && !placeholder.is_uri() {
-                    to.extend(utf8_percent_encode(&value, ENCODED_IN_URI));
-                } else {
-                    to.push_str(&value);
-                }
+                let encode = uri && !placeholder.is_uri();
+                Ok(if encode { utf8_percent_encode(&value, ENCODED_IN_URI).to_string().into() } else { value })
             }
-            (_, Some(fallback)) => to.push_str(fallback),
-            (Ok(_empty), None) => {}
-            (Err(missing), None) => return Err(missing),
+            (_, Some(fallback)) => Ok(Cow::Borrowed(fallback)),
+            (value, None) => value,
         }
-        Ok(())
     }
 }
 

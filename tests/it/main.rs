@@ -1,5 +1,7 @@
 //! The binary from outside: started as a user starts it, in front of real brokers.
 
+#![allow(unreachable_pub, reason = "one binary: `pub` here means to the other modules")]
+
 mod harness;
 
 mod publish;

@@ -75,7 +75,7 @@ fn check_shows_every_problem() {
     let checked = run(&["check", file]);
     assert_eq!(checked.status.code(), Some(78));
     let out = text(&checked.stdout);
-    for place in [":2:22: ", ":4:25: ", ":4:50: "] {
+    for place in [":2:22: ", ":4:25: ", ":4:52: "] {
         assert!(out.contains(&format!("{file}{place}")), "{place} is missing in:\n{out}");
     }
     let served = run(&["--config", file]);

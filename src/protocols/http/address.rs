@@ -18,7 +18,7 @@ const ROOT: &str = "/channels";
 pub(super) fn channel(uri: &Uri) -> Result<Str, Problem> {
     let levels = levels(uri)?;
     let text = join(levels.iter().map(|level| Ok(level.decoded.clone())))?;
-    Channel::parse(&text).map_err(|problem| Problem::bad_request(format!("channel `{text}`: {problem}")))?;
+    Channel::check(&text).map_err(|problem| Problem::bad_request(format!("channel `{text}`: {problem}")))?;
     Ok(text)
 }
 
@@ -33,7 +33,7 @@ pub(super) fn filter(uri: &Uri) -> Result<ChannelFilter, Problem> {
             _ => level.decoded,
         })
     }))?;
-    ChannelFilter::parse(&text).map_err(|problem| Problem::bad_request(format!("channel filter `{text}`: {problem}")))
+    ChannelFilter::parse(text.clone()).map_err(|problem| Problem::bad_request(format!("channel filter `{text}`: {problem}")))
 }
 
 struct Level<'a> {

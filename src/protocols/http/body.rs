@@ -1,6 +1,6 @@
 //! Reading a request's body: capped by `max_body`, and accounted for in `limits.in_flight` before memory grows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
@@ -15,6 +15,9 @@ use super::problem::Problem;
 
 /// What a publish occupies besides its body, about: headers, event, record.
 const OVERHEAD: usize = 2 << 10;
+/// How much of a refused body is read before the answer, and how long.
+const DISCARD_BYTES: usize = 8 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// A body, and its share of `limits.in_flight` until the answer.
 pub(super) struct Taken {
@@ -32,6 +35,35 @@ struct Share {
 pub(super) async fn take(
     headers: &HeaderMap,
     mut body: Body,
+    max_body: usize,
+    budget: &Arc<Semaphore>,
+) -> Result<Taken, Problem> {
+    let taken = take_within(headers, &mut body, max_body, budget).await;
+    if taken.is_err() && !headers.contains_key(header::EXPECT) {
+        discard(body).await;
+    }
+    taken
+}
+
+/// A client that is still sending would see a broken connection instead of the answer: some of its body is read and thrown away.
+async fn discard(mut body: Body) {
+    let mut left = DISCARD_BYTES;
+    let discarding = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(DISCARD_TIME, discarding).await.is_err() {
+        tracing::debug!("a refused body was still being sent");
+    }
+}
+
+async fn take_within(
+    headers: &HeaderMap,
+    body: &mut Body,
     max_body: usize,
     budget: &Arc<Semaphore>,
 ) -> Result<Taken, Problem> {

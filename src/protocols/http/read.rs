@@ -7,8 +7,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
-    extract::Request,
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::{BufMut, BytesMut};
@@ -28,10 +27,10 @@ use crate::{
 };
 
 /// Answers `GET /channels/{filter}`.
-pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Request) -> Result<Response, Problem> {
-    accepts_event_stream(request.headers())?;
-    let last_event_id = header_text(request.headers(), "last-event-id")?.filter(|id| !id.is_empty());
-    let query = query::read(request.uri(), last_event_id)?;
+pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: Parts) -> Result<Response, Problem> {
+    accepts_event_stream(&request.headers)?;
+    let last_event_id = header_text(&request.headers, "last-event-id")?.filter(|id| !id.is_empty());
+    let query = query::read(&request.uri, last_event_id)?;
     match http.gateway.open(filter.clone(), query.from.clone(), query.resume).await {
         Ok(flow) => {
             let sse = Sse::begin(http, flow, &query).map_err(|problem| Problem::bad_request(problem.to_string()))?;

@@ -3,7 +3,6 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use axum::Router;
-use hyper::{body::Incoming, Request};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -80,9 +79,7 @@ fn serve_connection(
     router: &Router,
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + use<> {
-    let service = TowerToHyperService::new(tower::ServiceExt::<Request<Incoming>>::map_request(router.clone(), |request: Request<Incoming>| {
-        request.map(axum::body::Body::new)
-    }));
+    let service = TowerToHyperService::new(router.clone());
     graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned())
 }
 

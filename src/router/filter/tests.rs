@@ -1,1 +1,73 @@
+use bytes::Bytes;
+use meshgate_api::event::Value;
 
+use super::*;
+use crate::router::testing::event;
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn exact(name: &str, value: &str) -> FilterSpec {
+    FilterSpec::Exact(pairs(&[(name, value)]))
+}
+
+fn holds(spec: &FilterSpec, event: &Event) -> bool {
+    let filter = Filter::compile(spec, &mut |path, message| panic!("{path}: {message}"));
+    filter.holds(event)
+}
+
+#[test]
+fn each_dialect() {
+    let mut event = event(&[("type", "com.acme.paid"), ("subject", "42"), ("tenant", "a")]);
+    event.extensions.push(("flag".into(), Value::Boolean(true)));
+    event.extensions.push(("count".into(), Value::Integer(-7)));
+    event.extensions.push(("blob".into(), Value::Binary(Bytes::from_static(b"\x00\x01"))));
+    let prefix = |name, value| FilterSpec::Prefix(pairs(&[(name, value)]));
+    let suffix = |name, value| FilterSpec::Suffix(pairs(&[(name, value)]));
+    let not = |spec| FilterSpec::Not(Box::new(spec));
+    let (yes, no) = (exact("subject", "42"), exact("subject", "43"));
+    let cases = [
+        (exact("type", "com.acme.paid"), true),
+        (exact("type", "com.acme"), false),
+        (exact("type", "COM.acme.paid"), false),
+        (exact("specversion", "1.0"), true),
+        (exact("absent", "x"), false),
+        (exact("flag", "true"), true),
+        (exact("count", "-7"), true),
+        (exact("blob", "AAE="), true),
+        (FilterSpec::Exact(pairs(&[("type", "com.acme.paid"), ("subject", "42")])), true),
+        (FilterSpec::Exact(pairs(&[("type", "com.acme.paid"), ("subject", "43")])), false),
+        (prefix("type", "com."), true),
+        (prefix("type", "acme"), false),
+        (prefix("absent", "x"), false),
+        (suffix("type", ".paid"), true),
+        (suffix("type", "com"), false),
+        (FilterSpec::All(vec![yes.clone(), yes.clone()]), true),
+        (FilterSpec::All(vec![yes.clone(), no.clone()]), false),
+        (FilterSpec::Any(vec![no.clone(), yes.clone()]), true),
+        (FilterSpec::Any(vec![no.clone(), no.clone()]), false),
+        (not(no), true),
+        (not(yes), false),
+        (not(exact("absent", "x")), true),
+    ];
+    for (spec, expected) in cases {
+        assert_eq!(holds(&spec, &event), expected, "{spec:?}");
+    }
+}
+
+#[test]
+fn every_problem_names_its_place() {
+    let spec = FilterSpec::Any(vec![
+        FilterSpec::All(vec![]),
+        FilterSpec::Not(Box::new(FilterSpec::Prefix(vec![]))),
+        exact("Type", "x"),
+        FilterSpec::Suffix(pairs(&[("type", ""), ("data", "x")])),
+    ]);
+    let mut paths = Vec::new();
+    Filter::compile(&spec, &mut |path, _| paths.push(path));
+    assert_eq!(
+        paths,
+        [".any[0].all", ".any[1].not.prefix", ".any[2].exact.Type", ".any[3].suffix.type", ".any[3].suffix.data"]
+    );
+}

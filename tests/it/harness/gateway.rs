@@ -107,7 +107,8 @@ impl Gateway {
     }
 
     pub fn channel_url(&self, channel: &str) -> String {
-        format!("{}/channels/{channel}", self.url)
+        let slash = if channel.starts_with('?') { "" } else { "/" };
+        format!("{}/channels{slash}{channel}", self.url)
     }
 
     /// A request that publishes a minimal binary-mode event; add to it before it is sent.

@@ -79,7 +79,8 @@ impl<'a> Fields<'a> {
 
     /// One of a few words.
     pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Reading<'_, T> {
-        let form = quoted_list(choices.iter().map(|(word, _)| *word), " or ");
+        let words = quoted_list(choices.iter().map(|(word, _)| *word));
+        let form = if choices.len() == 1 { words } else { format!("one of {words}") };
         self.parsed(key, &form, |text| choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value))
     }
 
@@ -144,6 +145,21 @@ impl<'a> Fields<'a> {
     /// Every key of this map with its map, each read by `read`: the keys are the user's own.
     pub fn all_sections<T>(&mut self, mut read: impl FnMut(&'a str, &mut Self) -> Option<T>) -> Option<Vec<T>> {
         self.all(|name, node, path, problems| Fields::read(node, path, problems, |fields| read(name, fields)))
+    }
+
+    /// Where the map stands: `routes[2].to[0]`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The key of a map that has just one.
+    #[must_use]
+    pub fn only_key(&self) -> Option<&'a str> {
+        match self.entries {
+            [entry] => Some(&entry.key),
+            _ => None,
+        }
     }
 
     /// Refuses a key that the specification has and this version does not build; `what` it would be.
@@ -267,7 +283,7 @@ impl<'a> Fields<'a> {
             Some(known) if distance(&known) <= known.len().min(key.len()).div_ceil(3) => {
                 format!("did you mean `{known}`?")
             }
-            Some(_) => format!("known here is {}", quoted_list(self.known.iter().copied(), ", ")),
+            Some(_) => format!("known here is {}", quoted_list(self.known.iter().copied())),
             None => "nothing is expected here".into(),
         }
     }
@@ -329,6 +345,6 @@ fn expected(form: &str, found: &Node) -> String {
     format!("expected {form}, found {}", found.described())
 }
 
-fn quoted_list<'k>(words: impl Iterator<Item = &'k str>, separator: &str) -> String {
-    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(separator)
+fn quoted_list<'k>(words: impl Iterator<Item = &'k str>) -> String {
+    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

@@ -124,9 +124,12 @@ impl Node {
             Value::List(_) => "a list".into(),
             Value::Map(_) => "a map".into(),
             Value::Scalar(_) if self.is_null() => "nothing".into(),
-            Value::Scalar(Scalar { template: Some(template), .. }) => format!("what `{}` gives", shortened(template)),
-            Value::Scalar(Scalar { text, plain: true, .. }) => format!("`{}`", shortened(text)),
-            Value::Scalar(Scalar { text, .. }) => format!("the text `{}`", shortened(text)),
+            Value::Scalar(Scalar { text, plain, template }) => match (plain, template) {
+                (true, None) => format!("`{}`", shortened(text)),
+                (false, None) => format!("the text `{}`", shortened(text)),
+                (true, Some(template)) => format!("what `{}` gives", shortened(template)),
+                (false, Some(template)) => format!("the text that `{}` gives", shortened(template)),
+            },
         }
     }
 }

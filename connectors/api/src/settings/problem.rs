@@ -21,7 +21,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// All problems of one configuration. A path has at most one: the first is the cause of those that would follow.
+/// All problems of one configuration. What follows from a problem with a path is no second one.
 #[derive(Debug, Default)]
 pub struct Problems(RefCell<Collected>);
 
@@ -34,14 +34,27 @@ struct Collected {
 impl Problems {
     /// Adds a problem, unless the path has one already.
     pub fn add(&self, path: impl Into<String>, mark: Mark, message: impl Into<String>) {
-        let mut path = path.into();
-        if path.is_empty() {
-            path.push('.');
+        let path = whole(path.into());
+        if !self.0.borrow().paths.contains(&path) {
+            self.add_another(path, mark, message);
         }
+    }
+
+    /// Adds a problem, whether the path has one already or not.
+    pub fn add_another(&self, path: impl Into<String>, mark: Mark, message: impl Into<String>) {
+        let path = whole(path.into());
         let mut collected = self.0.borrow_mut();
-        if collected.paths.insert(path.clone()) {
-            collected.problems.push(Problem { path, mark, message: message.into() });
-        }
+        collected.paths.insert(path.clone());
+        collected.problems.push(Problem { path, mark, message: message.into() });
+    }
+
+    /// Whether `path`, or anything below it, has a problem.
+    #[must_use]
+    pub fn has_within(&self, path: &str) -> bool {
+        let below = |known: &String| {
+            known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.0.borrow().paths.iter().any(below)
     }
 
     /// Whether there is none.
@@ -57,4 +70,8 @@ impl Problems {
         problems.sort_by_key(|problem| problem.mark);
         problems
     }
+}
+
+fn whole(path: String) -> String {
+    if path.is_empty() { ".".into() } else { path }
 }

@@ -121,7 +121,7 @@ fn every_problem_is_collected_in_the_order_of_the_text() {
     assert_eq!(
         problems,
         [
-            "1:1: part.mode: expected `quiet` or `silent`, found `loud`",
+            "1:1: part.mode: expected one of `quiet`, `silent`, found `loud`",
             "1:1: part.names[1]: expected text, found a list",
             "1:1: address: is missing",
             "1:1: sized: unknown key: did you mean `size`?",

@@ -1,0 +1,118 @@
+//! The CloudEvents HTTP protocol binding 1.0.2, in the reading of the contract's section 6.
+//!
+//! - *binary*: any `ce-` header makes a request one. Where the content type is structured too, the body wins if it is an event and
+//!   says the same as every `ce-` header (section 3.2.3 lets a sender copy them); else the body is the data of a binary event.
+//! - *structured* and *batch*: by the content type; another `application/cloudevents…` is not supported.
+//! - *anything else* is wrapped.
+//!
+//! Where the binding is silent: a `%` without two hexadecimal digits, raw bytes outside ASCII, a quote without its pair, a repeated
+//! `ce-` header and `ce-datacontenttype` are refused; a compressed body is not supported. Of other headers only `traceparent` and
+//! `tracestate` travel.
+
+use axum::http::HeaderMap;
+use bytes::Bytes;
+use meshgate_api::{
+    Str,
+    event::{Draft, Event},
+    json, media,
+    message::{Headers, Message},
+};
+
+pub use super::DecodeError;
+use super::{admit, wrap};
+
+mod encode;
+mod headers;
+mod value;
+
+pub use encode::encode_headers;
+use headers::Found;
+pub use value::encode as encode_header;
+
+/// The `source` of what was no event.
+const SOURCE: &str = "/http";
+
+/// What a request holds.
+#[derive(Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "one message is the common case, and a box would cost it an allocation")]
+pub enum Decoded {
+    /// One event.
+    One(Message),
+    /// A batch; each event's error stands in its place.
+    Batch(Vec<Result<Message, DecodeError>>),
+}
+
+/// Reads a request to publish to `channel`.
+///
+/// All texts of a binary event are slices of one buffer, all of a structured one slices of `body`.
+pub fn decode(headers: &HeaderMap, body: Bytes, channel: &Str) -> Result<Decoded, DecodeError> {
+    let Found { attributes, content_type, trace } = headers::read(headers)?;
+    let message =
+        |event: Event, headers: Headers, wrapped| Message { channel: Some(channel.clone()), event, headers, wrapped };
+    if let Some(draft) = attributes {
+        let event = match copied(&draft, content_type.as_deref(), &body) {
+            Some(event) => event,
+            None => binary(draft, content_type, body)?,
+        };
+        return Ok(Decoded::One(message(admit(event)?, trace, false)));
+    }
+    match format(content_type.as_deref())? {
+        Format::Event => Ok(Decoded::One(message(admit(json::decode(&body)?)?, trace, false))),
+        Format::Batch => {
+            let events = json::decode_batch(&body)?;
+            let admitted = events.into_iter().map(|event| Ok(message(admit(event?)?, trace.clone(), false)));
+            Ok(Decoded::Batch(admitted.collect()))
+        }
+        Format::None => {
+            let data = data(content_type.as_ref(), body);
+            Ok(Decoded::One(message(wrap(Str::from_static(SOURCE), content_type, data), trace, true)))
+        }
+    }
+}
+
+/// The event format of a request without attribute headers.
+enum Format {
+    Event,
+    Batch,
+    None,
+}
+
+fn format(content_type: Option<&str>) -> Result<Format, DecodeError> {
+    let Some(media_type) = content_type.filter(|media_type| media::is_event_format(media_type)) else {
+        return Ok(Format::None);
+    };
+    if !media::charset(media_type).is_none_or(|charset| charset.eq_ignore_ascii_case("utf-8")) {
+        return Err(DecodeError::unsupported(format!("`content-type: {media_type}`: JSON must be in UTF-8")));
+    }
+    if media::is(media_type, media::EVENT_JSON) {
+        Ok(Format::Event)
+    } else if media::is(media_type, media::BATCH_JSON) {
+        Ok(Format::Batch)
+    } else {
+        let known = format!("use {} or {}", media::EVENT_JSON, media::BATCH_JSON);
+        Err(DecodeError::unsupported(format!("`content-type: {media_type}` is no event format known here: {known}")))
+    }
+}
+
+/// The event in the body, if the attribute headers are copies of what it says.
+fn copied(draft: &Draft, content_type: Option<&str>, body: &Bytes) -> Option<Event> {
+    let structured = content_type.is_some_and(|media_type| media::is(media_type, media::EVENT_JSON));
+    let event = structured.then(|| json::decode(body).ok())?;
+    event.filter(|event| draft.agrees_with(event))
+}
+
+fn binary(mut draft: Draft, content_type: Option<Str>, body: Bytes) -> Result<Event, DecodeError> {
+    let data = data(content_type.as_ref(), body);
+    if let Some(media_type) = content_type {
+        draft.set_datacontenttype(media_type);
+    }
+    Ok(draft.finish(data)?)
+}
+
+/// An empty body is no data unless something says of what type it is.
+fn data(content_type: Option<&Str>, body: Bytes) -> Option<Bytes> {
+    (!body.is_empty() || content_type.is_some()).then_some(body)
+}
+
+#[cfg(test)]
+mod tests;

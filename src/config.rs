@@ -1,0 +1,121 @@
+//! The configuration file (specification section 11): YAML text → a tree with places → values filled in → plain structs.
+//!
+//! Every problem of a file is found in one pass and reported as `file:line:column: path: message`. An empty file is a problem, not
+//! the default: a file that something has emptied must not turn a gateway into another one. Without any file there is
+//! [`embedded_default`].
+
+use std::{fmt, path::Path, time::Duration};
+
+use meshgate_api::{
+    connector::{Configured, Kind, Limits},
+    settings::Problems,
+};
+
+use crate::router::{Router, spec::ConnectorSpec};
+
+mod decode;
+mod file;
+mod interpolate;
+mod issue;
+mod yaml;
+
+pub use interpolate::Environment;
+pub use issue::Issue;
+
+/// The configuration that serves where there is no file, as a file.
+pub const DEFAULT: &str = include_str!("../config/default.yaml");
+
+/// A whole configuration without problems.
+#[derive(Debug)]
+pub struct Config {
+    /// `listeners.http`
+    pub http: HttpListener,
+    /// `listeners.admin`
+    pub admin: AdminListener,
+    /// `connectors`, in their order.
+    pub connectors: Vec<Connector>,
+    /// `routes`, compiled with these connectors in this order.
+    pub router: Router,
+    /// `limits`, as far as connectors keep them, with `max_body` from `listeners.http`.
+    pub limits: Limits,
+    /// `limits.cursor`: bytes of the longest cursor.
+    pub cursor: usize,
+    /// `shutdown`
+    pub shutdown: Shutdown,
+}
+
+/// `listeners.http`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpListener {
+    /// Where it listens: host and port.
+    pub address: String,
+    /// Bytes of the longest request body.
+    pub max_body: usize,
+    /// The channel of `POST /`.
+    pub default_channel: Option<String>,
+}
+
+/// `listeners.admin`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminListener {
+    /// Where it listens: host and port.
+    pub address: String,
+}
+
+/// `shutdown`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Between *not ready* and the end of accepting.
+    pub delay: Duration,
+    /// All of the shutdown, `delay` included.
+    pub grace: Duration,
+}
+
+/// One entry of `connectors`.
+pub struct Connector {
+    /// Its name, and what its kind's connectors can do.
+    pub spec: ConnectorSpec,
+    /// The kind's name.
+    pub kind: &'static str,
+    /// Its settings: they may hold secrets.
+    pub configured: Box<dyn Configured>,
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector").field("spec", &self.spec).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// Reads the file at `path`. `kinds` are the connector kinds of this program.
+pub fn load(path: &Path, kinds: &[&dyn Kind], environment: &Environment<'_>) -> Result<Config, Vec<Issue>> {
+    let text = file::text(path).map_err(|problem| vec![Issue::new(path, problem)])?;
+    parse(&text, path, kinds, environment)
+}
+
+/// Reads `text`, whose file is called `path` in issues; relative `${file:…}` start in its folder.
+pub fn parse(
+    text: &str,
+    path: &Path,
+    kinds: &[&dyn Kind],
+    environment: &Environment<'_>,
+) -> Result<Config, Vec<Issue>> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let problems = Problems::default();
+    let config = yaml::parse(text, &problems).and_then(|mut tree| {
+        interpolate::fill(&mut tree, folder, environment, &problems);
+        decode::config(&tree, kinds, &problems)
+    });
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(problems.into_sorted().into_iter().map(|problem| Issue::new(path, problem)).collect()),
+    }
+}
+
+/// Reads [`DEFAULT`]: HTTP on 127.0.0.1:8080, admin on 127.0.0.1:9090, every channel on one memory connector.
+pub fn embedded_default(kinds: &[&dyn Kind]) -> Result<Config, Vec<Issue>> {
+    parse(DEFAULT, Path::new("config/default.yaml"), kinds, &|_| None)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! The tree → [`Config`]: defaults, ranges, and which keys there are.
+
+use std::time::Duration;
+
+use meshgate_api::{
+    connector::{Kind, Limits},
+    settings::{Fields, Node, Problems},
+};
+
+use super::{Config, Shutdown};
+use crate::router::{
+    Router,
+    spec::{ConnectorSpec, RouteSpec},
+};
+
+mod connectors;
+mod listeners;
+mod routes;
+
+const KIB: usize = 1 << 10;
+const GIB: usize = 1 << 30;
+const TIB: usize = 1 << 40;
+
+const CURSOR: usize = 4 * KIB;
+const SHUTDOWN: Shutdown = Shutdown { delay: Duration::ZERO, grace: Duration::from_secs(25) };
+
+/// Reads a whole configuration. With any problem in `problems` the result is not to be used.
+pub(super) fn config(tree: &Node, kinds: &[&dyn Kind], problems: &Problems) -> Option<Config> {
+    Fields::read(tree, "", problems, |fields| {
+        let listeners = fields.section("listeners", listeners::listeners).or(listeners::default());
+        let connector = |name: &str, fields: &mut Fields<'_>| connectors::draft(name, fields, kinds, problems);
+        let drafts = fields.section("connectors", |all| all.all_sections(connector)).required();
+        let routes = fields.list("routes", routes::route).required();
+        let limits = fields.section("limits", limits).or((Limits::default(), CURSOR));
+        let shutdown = fields.section("shutdown", shutdown).or(SHUTDOWN);
+        fields.not_built_yet("subscriptions", "subscriptions in the file");
+        fields.not_built_yet("state", "`state`");
+        fields.not_built_yet("auth", "authentication");
+        fields.not_built_yet("access", "access rules");
+        fields.not_built_yet("sinks", "webhooks");
+
+        let drafts = drafts?;
+        let specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
+        let router = router(&routes?, &specs, tree, problems);
+        let (http, admin) = listeners?;
+        let (limits, cursor) = limits?;
+        Some(Config {
+            limits: Limits { max_body: http.max_body, ..limits },
+            cursor,
+            http,
+            admin,
+            connectors: drafts.into_iter().map(connectors::Draft::finish).collect::<Option<_>>()?,
+            router: router?,
+            shutdown: shutdown?,
+        })
+    })
+}
+
+/// Compiles the routes. What is wrong only because something in it was already refused is not said again.
+fn router(routes: &[RouteSpec], connectors: &[ConnectorSpec], tree: &Node, problems: &Problems) -> Option<Router> {
+    let faults = match Router::compile(routes, connectors) {
+        Ok(router) => return Some(router),
+        Err(faults) => faults,
+    };
+    let fresh: Vec<_> = faults.into_iter().filter(|fault| !problems.has_within(&fault.path)).collect();
+    for fault in fresh {
+        let mark = tree.locate(&fault.path);
+        problems.add_another(fault.path, mark, fault.message);
+    }
+    None
+}
+
+fn limits(fields: &mut Fields<'_>) -> Option<(Limits, usize)> {
+    let default = Limits::default();
+    let timeouts = Duration::from_millis(100)..=Duration::from_secs(600);
+    let publish_timeout = fields.duration("publish_timeout", timeouts).or(default.publish_timeout);
+    let in_flight = fields.size("in_flight", KIB..=TIB).or(default.in_flight);
+    let ring = fields.size("ring", KIB..=TIB).or(default.ring);
+    let readers = fields.integer("readers", 1..=100_000).or(default.readers);
+    let reader_memory = fields.size("reader_memory", KIB..=GIB).or(default.reader_memory);
+    let topics = fields.integer("topics", 1..=1_000_000).or(default.topics);
+    let cursor = fields.size("cursor", 64..=64 * KIB).or(CURSOR);
+    fields.not_built_yet("connections", "limit on connections");
+    fields.not_built_yet("header_timeout", "timeout for request heads");
+    fields.not_built_yet("body_timeout", "timeout for request bodies");
+    fields.not_built_yet("max_in_flight", "groups");
+    fields.not_built_yet("settled_window", "groups");
+    let limits = Limits {
+        publish_timeout: publish_timeout?,
+        in_flight: in_flight?,
+        max_body: default.max_body,
+        ring: ring?,
+        readers: readers?,
+        reader_memory: reader_memory?,
+        topics: topics?,
+    };
+    Some((limits, cursor?))
+}
+
+fn shutdown(fields: &mut Fields<'_>) -> Option<Shutdown> {
+    let hour = Duration::from_secs(3600);
+    let delay = fields.duration("delay", Duration::ZERO..=hour).or(SHUTDOWN.delay);
+    let grace = fields.duration("grace", Duration::from_millis(100)..=hour).or(SHUTDOWN.grace);
+    let shutdown = Shutdown { delay: delay?, grace: grace? };
+    if shutdown.delay >= shutdown.grace {
+        let grace = shutdown.grace;
+        fields.refuse_value(
+            "delay",
+            format!("must be shorter than `shutdown.grace`, which includes it and is {grace:?}"),
+        );
+    }
+    Some(shutdown)
+}

@@ -1,0 +1,67 @@
+//! One entry of `connectors`.
+
+use meshgate_api::{
+    connector::{Capabilities, Configured, Kind},
+    settings::{Fields, Problems},
+};
+
+use crate::{config::Connector, router::spec::ConnectorSpec};
+
+/// The kinds that the specification has and this version does not build.
+const LATER_KINDS: [&str; 2] = ["pulsar", "mqtt"];
+
+/// A connector that routes may name, even if something in it was refused.
+pub(super) struct Draft {
+    pub(super) spec: ConnectorSpec,
+    settings: Option<(&'static str, Box<dyn Configured>)>,
+}
+
+impl Draft {
+    /// The connector, if nothing in it was refused.
+    pub(super) fn finish(self) -> Option<Connector> {
+        let (kind, configured) = self.settings?;
+        Some(Connector { spec: self.spec, kind, configured })
+    }
+}
+
+pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], problems: &Problems) -> Option<Draft> {
+    if !is_name(name) {
+        fields.refuse("a connector's name is 1 to 64 letters, digits, `-`, `_` and `.`");
+    }
+    let wanted = fields.text("kind").required();
+    let Some(kind) = kinds.iter().find(|kind| Some(kind.name()) == wanted) else {
+        if let Some(wanted) = wanted {
+            fields.refuse_value("kind", no_kind(wanted, kinds));
+        }
+        fields.accept_unknown();
+        return Some(Draft { spec: unknown(name), settings: None });
+    };
+    let configured = kind.configure(fields);
+    if configured.is_none() && problems.is_empty() {
+        fields.refuse(format!("connectors of kind `{}` do not take these settings", kind.name()));
+    }
+    let spec =
+        ConnectorSpec { name: name.into(), capabilities: kind.capabilities(), topic_naming: kind.topic_naming() };
+    Some(Draft { spec, settings: configured.map(|configured| (kind.name(), configured)) })
+}
+
+/// Names stand in cursors, metrics and sources.
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+fn no_kind(wanted: &str, kinds: &[&dyn Kind]) -> String {
+    let known = kinds.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(", ");
+    if LATER_KINDS.contains(&wanted) {
+        format!("not built yet: this version has no connectors of kind `{wanted}`, but {known}")
+    } else {
+        format!("unknown kind `{wanted}`: this program has {known}")
+    }
+}
+
+/// A connector of a kind that is not there: nothing is held against the routes that name it.
+fn unknown(name: &str) -> ConnectorSpec {
+    let capabilities =
+        Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
+    ConnectorSpec { name: name.into(), capabilities, topic_naming: |topic| Ok(topic.into()) }
+}

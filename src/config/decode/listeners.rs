@@ -1,0 +1,89 @@
+//! `listeners`
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use meshgate_api::{connector::Limits, settings::Fields};
+
+use super::{GIB, KIB};
+use crate::{
+    config::{AdminListener, HttpListener},
+    router::Channel,
+};
+
+/// Only this machine is served unless the file says otherwise.
+pub(super) fn default() -> (HttpListener, AdminListener) {
+    (default_http(), default_admin())
+}
+
+fn default_http() -> HttpListener {
+    HttpListener { address: "127.0.0.1:8080".into(), max_body: Limits::default().max_body, default_channel: None }
+}
+
+fn default_admin() -> AdminListener {
+    AdminListener { address: "127.0.0.1:9090".into() }
+}
+
+pub(super) fn listeners(fields: &mut Fields<'_>) -> Option<(HttpListener, AdminListener)> {
+    let http = fields.section("http", http).or(default_http());
+    let admin = fields.section("admin", admin).or(default_admin());
+    fields.not_built_yet("mqtt", "MQTT listener");
+    let (http, admin) = (http?, admin?);
+    if collide(&http.address, &admin.address) {
+        let message = format!(
+            "`address` is {}, which the HTTP listener has with {}: use another port",
+            admin.address, http.address
+        );
+        fields.refuse_value("admin", message);
+    }
+    Some((http, admin))
+}
+
+fn http(fields: &mut Fields<'_>) -> Option<HttpListener> {
+    let default = default_http();
+    let address = address(fields).or(default.address);
+    let max_body = fields.size("max_body", 64 * KIB..=GIB).or(default.max_body);
+    let default_channel = fields.text("default_channel").optional();
+    if let Some(Err(error)) = default_channel.map(Channel::check) {
+        fields.refuse_value("default_channel", error.to_string());
+    }
+    fields.not_built_yet("origins", "CORS");
+    fields.not_built_yet("tls", "TLS");
+    Some(HttpListener { address: address?, max_body: max_body?, default_channel: default_channel.map(str::to_owned) })
+}
+
+fn admin(fields: &mut Fields<'_>) -> Option<AdminListener> {
+    let address = address(fields).or(default_admin().address);
+    fields.not_built_yet("tls", "TLS");
+    Some(AdminListener { address: address? })
+}
+
+fn address<'f>(fields: &'f mut Fields<'_>) -> meshgate_api::settings::Reading<'f, String> {
+    let form = "a host and a port such as `127.0.0.1:8080`, `localhost:8080` or `[::]:8080`";
+    fields.parsed("address", form, |text| is_address(text).then(|| text.to_owned()))
+}
+
+/// Whether `text` is an IP address or a host's name, and a port. The name is looked up only when the listener is bound.
+fn is_address(text: &str) -> bool {
+    let is_named = |(host, port): (&str, &str)| {
+        host.contains(|c: char| c.is_ascii_alphabetic())
+            && host.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c))
+            && port.parse::<u16>().is_ok()
+    };
+    text.parse::<SocketAddr>().is_ok() || text.split_once(':').is_some_and(is_named)
+}
+
+/// Whether two addresses have the same port on the same host. Port 0 is any free one.
+fn collide(one: &str, other: &str) -> bool {
+    let parsed = |address: &str| {
+        let local = address.strip_prefix("localhost:").map(|port| format!("{}:{port}", Ipv4Addr::LOCALHOST));
+        local.as_deref().unwrap_or(address).parse::<SocketAddr>()
+    };
+    match (parsed(one), parsed(other)) {
+        (Ok(one), Ok(other)) => {
+            let same_host = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+            one.port() == other.port() && one.port() != 0 && same_host
+        }
+        // Only binding will tell where a name leads.
+        _ => one == other && !one.ends_with(":0"),
+    }
+}
