@@ -29,7 +29,8 @@ async fn gateway_with(routes: &str, more: &str) -> Gateway {
 
 fn configuration(routes: &str, more: &str) -> String {
     let kafka = bootstrap();
-    let connectors = format!("connectors: {{ kafka: {{ kind: kafka, brokers: [\"{kafka}\"] }}, memory: {{ kind: memory }} }}");
+    let connectors =
+        format!("connectors: {{ kafka: {{ kind: kafka, brokers: [\"{kafka}\"] }}, memory: {{ kind: memory }} }}");
     let routes: String = routes.trim().lines().map(|route| format!("  - {{ {} }}\n", route.trim())).collect();
     format!("{connectors}\nroutes:\n{routes}{more}\n")
 }
@@ -61,7 +62,8 @@ async fn publish(gateway: &Gateway, channel: &str, events: &[Value]) -> Vec<Valu
 }
 
 async fn post_batch(gateway: &Gateway, channel: &str, events: &[Value]) -> reqwest::Response {
-    let request = gateway.client.post(gateway.channel_url(channel)).header("content-type", "application/cloudevents-batch+json");
+    let request =
+        gateway.client.post(gateway.channel_url(channel)).header("content-type", "application/cloudevents-batch+json");
     let request = request.header("prefer", "return=representation");
     request.body(Value::from(events).to_string()).send().await.expect("an answer")
 }

@@ -19,8 +19,12 @@ async fn reading(topic: &str) -> Gateway {
 
 /// The attributes that a CloudEvent needs, as headers; `id` apart.
 fn binary(id: &str, more: &[(&[u8], &[u8])], value: Option<&[u8]>) -> Value {
-    let required: [(&[u8], &[u8]); 4] =
-        [(b"ce_specversion", b"1.0"), (b"ce_id", id.as_bytes()), (b"ce_source", b"/foreign"), (b"ce_type", b"com.example.foreign")];
+    let required: [(&[u8], &[u8]); 4] = [
+        (b"ce_specversion", b"1.0"),
+        (b"ce_id", id.as_bytes()),
+        (b"ce_source", b"/foreign"),
+        (b"ce_type", b"com.example.foreign"),
+    ];
     record(Some(b"k"), value, &[&required[..], more].concat())
 }
 
@@ -41,29 +45,43 @@ async fn plain_records_are_wrapped() {
     let topic = topic("foreign-plain", 1);
     let gateway = reading(&topic).await;
     let mut live = Stream::open(&gateway, "in").await;
-    write(&topic, &[], &[
-        bare(r#"{"order_id": 1}"#),
-        record(Some(b"k"), None, &[]),
-        record(Some(b"k"), Some(b""), &[]),
-        record(Some(&[0xff, 0xfe]), Some(&[0x00, 0xff]), &[(b"content-type", b"application/json")]),
-        record(None, Some(b"text"), &[(b"content-type", b"text/plain"), (b"x", b"1")]),
-        record(None, Some(br#"{"n":1}"#), &[(b"content-type", b"application/json; charset=utf-8")]),
-        record(None, Some(b"typed badly"), &[(b"content-type", b"\xff not a type")]),
-    ]);
+    write(
+        &topic,
+        &[],
+        &[
+            bare(r#"{"order_id": 1}"#),
+            record(Some(b"k"), None, &[]),
+            record(Some(b"k"), Some(b""), &[]),
+            record(Some(&[0xff, 0xfe]), Some(&[0x00, 0xff]), &[(b"content-type", b"application/json")]),
+            record(None, Some(b"text"), &[(b"content-type", b"text/plain"), (b"x", b"1")]),
+            record(None, Some(br#"{"n":1}"#), &[(b"content-type", b"application/json; charset=utf-8")]),
+            record(None, Some(b"typed badly"), &[(b"content-type", b"\xff not a type")]),
+        ],
+    );
     let mut all = live.events(7).await;
     let mut again = Stream::open(&gateway, "in?from=earliest").await;
     assert_eq!(again.events(7).await, all, "live and replayed are the same");
     for (offset, event) in all.iter_mut().enumerate() {
         let mut time = event["time"].take();
-        assert!(time.as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')), "{time}: the broker's");
+        assert!(
+            time.as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')),
+            "{time}: the broker's"
+        );
         time.take();
         assert_eq!(event["id"], json!(format!("0:{offset}")), "its position");
         assert_eq!((&event["source"], &event["type"]), (&json!(format!("/kafka/{topic}")), &json!("io.meshgate.raw")));
         assert!(event.get("x").is_none(), "transport headers are not shown: {event}");
     }
     let datas: Vec<_> = all.iter().map(data).collect();
-    let expected: [Option<&[u8]>; 7] =
-        [Some(br#"{"order_id": 1}"#), None, Some(b""), Some(&[0, 0xff]), Some(b"text"), Some(br#"{"n":1}"#), Some(b"typed badly")];
+    let expected: [Option<&[u8]>; 7] = [
+        Some(br#"{"order_id": 1}"#),
+        None,
+        Some(b""),
+        Some(&[0, 0xff]),
+        Some(b"text"),
+        Some(br#"{"n":1}"#),
+        Some(b"typed badly"),
+    ];
     assert_eq!(datas, expected.map(|data| data.map(<[u8]>::to_vec)));
     assert_eq!((&all[4]["data"], &all[5]["data"]), (&json!("text"), &json!({ "n": 1 })));
     assert!(all[3].get("data_base64").is_some(), "declared JSON, but none: {}", all[3]);
@@ -116,8 +134,16 @@ async fn what_only_looks_like_an_event_is_wrapped() {
         binary("bad time", &[(b"ce_time", b"yesterday")], Some(b"x")),
         binary("bad name", &[(b"ce_not-a-name", b"1")], Some(b"x")),
         binary("bad text", &[(b"ce_subject", b"\xff\xfe")], Some(b"x")),
-        record(None, Some(b"old"), &[(b"ce_specversion", b"0.3"), (b"ce_id", b"1"), (b"ce_source", b"/s"), (b"ce_type", b"t")]),
-        record(None, Some(b"x"), &[(b"ce_specversion", b"1.0"), (b"ce_id", b"1"), (b"ce_source", b"/s"), (b"ce_type", b"io.meshgate.ack")]),
+        record(
+            None,
+            Some(b"old"),
+            &[(b"ce_specversion", b"0.3"), (b"ce_id", b"1"), (b"ce_source", b"/s"), (b"ce_type", b"t")],
+        ),
+        record(
+            None,
+            Some(b"x"),
+            &[(b"ce_specversion", b"1.0"), (b"ce_id", b"1"), (b"ce_source", b"/s"), (b"ce_type", b"io.meshgate.ack")],
+        ),
         record(None, Some(b"{\"specversion\":\"1.0\","), &[event_json]),
         record(None, Some(b"{\"specversion\":\"1.0\",\"id\":\"\",\"source\":\"/s\",\"type\":\"t\"}"), &[event_json]),
         record(None, Some(gateways), &[event_json]),
@@ -128,7 +154,11 @@ async fn what_only_looks_like_an_event_is_wrapped() {
     write(&topic, &[], &[binary("sound", &[], Some(b"x"))]);
     let mut stream = Stream::open(&gateway, "in?from=earliest").await;
     for (offset, event) in stream.events(count).await.iter().enumerate() {
-        assert_eq!((&event["type"], &event["id"]), (&json!("io.meshgate.raw"), &json!(format!("0:{offset}"))), "{event}");
+        assert_eq!(
+            (&event["type"], &event["id"]),
+            (&json!("io.meshgate.raw"), &json!(format!("0:{offset}"))),
+            "{event}"
+        );
     }
     assert_eq!(stream.ids(1).await, ["sound"]);
 }
@@ -141,13 +171,21 @@ async fn strange_headers_stop_nobody() {
     let huge = vec![b'h'; 400 << 10];
     let long_name = vec![b'n'; 40_000];
     let many: Vec<(&[u8], &[u8])> = (0..2000).map(|_| (&b"repeated"[..], &b"value"[..])).collect();
-    write(&topic, &[], &[
-        binary("no utf-8", &[(b"\xff\xfe", b"1"), (b"ce_\xc3", b"2"), (b"\x80", b""), (b"sound", b"\xff")], Some(b"x")),
-        binary("empty name", &[(b"", b"1"), (b"with\x00zero", b"2")], Some(b"x")),
-        binary("huge", &[(b"x-huge", &huge), (&long_name, b"1")], Some(b"x")),
-        binary("many", &many, Some(b"x")),
-        binary("after", &[], Some(b"x")),
-    ]);
+    write(
+        &topic,
+        &[],
+        &[
+            binary(
+                "no utf-8",
+                &[(b"\xff\xfe", b"1"), (b"ce_\xc3", b"2"), (b"\x80", b""), (b"sound", b"\xff")],
+                Some(b"x"),
+            ),
+            binary("empty name", &[(b"", b"1"), (b"with\x00zero", b"2")], Some(b"x")),
+            binary("huge", &[(b"x-huge", &huge), (&long_name, b"1")], Some(b"x")),
+            binary("many", &many, Some(b"x")),
+            binary("after", &[], Some(b"x")),
+        ],
+    );
     let expected = ["no utf-8", "empty name", "huge", "many", "after"];
     assert_eq!(live.ids(5).await, expected);
     assert_eq!(Stream::open(&gateway, "in?from=earliest").await.ids(5).await, expected);
@@ -164,8 +202,11 @@ async fn a_claimed_channel_is_believed_only_where_it_leads_here() {
     ))
     .await;
     let claims: [&[u8]; 6] = [b"secret", b"orders/us/1", b"orders/#", b"$SYS", b"\xff", b""];
-    let spoofs: Vec<Value> =
-        claims.iter().enumerate().map(|(n, claim)| binary(&n.to_string(), &[(b"meshgate-channel", claim)], Some(b"x"))).collect();
+    let spoofs: Vec<Value> = claims
+        .iter()
+        .enumerate()
+        .map(|(n, claim)| binary(&n.to_string(), &[(b"meshgate-channel", claim)], Some(b"x")))
+        .collect();
     let honest = format!("orders/{region}/7");
     write(&orders, &[], &spoofs);
     write(&orders, &[], &[binary("honest", &[(b"meshgate-channel", honest.as_bytes())], Some(b"x"))]);
@@ -215,7 +256,9 @@ async fn every_compression_is_read() {
     let codecs = ["gzip", "snappy", "lz4", "zstd"];
     for codec in codecs {
         let text = codec.repeat(1000);
-        let batch: Vec<_> = (0..5).map(|n| binary(&format!("{codec} {n}"), &[(b"content-type", b"text/plain")], Some(text.as_bytes()))).collect();
+        let batch: Vec<_> = (0..5)
+            .map(|n| binary(&format!("{codec} {n}"), &[(b"content-type", b"text/plain")], Some(text.as_bytes())))
+            .collect();
         write(&topic, &["--compression", codec], &batch);
     }
     let mut replayed = Stream::open(&gateway, "in?from=earliest").await;
@@ -248,13 +291,24 @@ async fn the_gateway_compresses_as_it_is_told() {
 async fn large_values_pass_both_ways() {
     let topic = topic("foreign-large", 1);
     let routes = format!("channel: in, to: [{{ connector: kafka, topic: {topic} }}]");
-    let listeners = r#"listeners: { http: { address: "127.0.0.1:0", max_body: 2MiB }, admin: { address: "127.0.0.1:0" } }"#;
+    let listeners =
+        r#"listeners: { http: { address: "127.0.0.1:0", max_body: 2MiB }, admin: { address: "127.0.0.1:0" } }"#;
     let gateway = gateway_with(&routes, listeners).await;
     let mut live = Stream::open(&gateway, "in").await;
     let (foreign, own) = ("f".repeat(900 << 10), "o".repeat(1900 << 10));
     let text: (&[u8], &[u8]) = (b"content-type", b"text/plain");
-    write(&topic, &[], &[binary("0", &[text], Some(foreign.as_bytes())), binary("1", &[text], Some(foreign.as_bytes()))]);
-    let answer = gateway.event("in", "2").header("content-type", "text/plain").body(own.clone()).send().await.expect("an answer");
+    write(
+        &topic,
+        &[],
+        &[binary("0", &[text], Some(foreign.as_bytes())), binary("1", &[text], Some(foreign.as_bytes()))],
+    );
+    let answer = gateway
+        .event("in", "2")
+        .header("content-type", "text/plain")
+        .body(own.clone())
+        .send()
+        .await
+        .expect("an answer");
     assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap_or_default());
     let mut replayed = Stream::open(&gateway, "in?from=earliest").await;
     for stream in [&mut live, &mut replayed] {

@@ -21,7 +21,8 @@ fn events(count: usize, more: impl Fn(usize) -> Value) -> Vec<Value> {
 #[tokio::test]
 async fn a_key_goes_where_other_programs_put_it() {
     let topic = topic("places-keyed", PARTITIONS);
-    let gateway = gateway(&format!(r#"channel: c, to: [{{ connector: kafka, topic: {topic}, key: "{{subject}}" }}]"#)).await;
+    let gateway =
+        gateway(&format!(r#"channel: c, to: [{{ connector: kafka, topic: {topic}, key: "{{subject}}" }}]"#)).await;
     let keys: Vec<String> = (0..40).map(|n| format!("key-{}-{n}", "ä€x".repeat(n % 5))).collect();
     publish(&gateway, "c", &events(80, |n| json!(keys[n % 40]))).await;
     let records = read(&topic, 80);

@@ -90,7 +90,11 @@ async fn each_mode_stands_as_its_binding_says() {
     let traces = [format!("traceparent={TRACEPARENT}"), "tracestate=a=1,b=2".into()];
     assert_eq!(structured.header_lines()[..2], [content_type, "meshgate-channel=structured"]);
     assert_eq!(structured.header_lines()[2..], traces);
-    assert!(structured.value_text().ends_with(r#","data":{"order_id":  1.0, "a":[1e2]}}"#), "{}", structured.value_text());
+    assert!(
+        structured.value_text().ends_with(r#","data":{"order_id":  1.0, "a":[1e2]}}"#),
+        "{}",
+        structured.value_text()
+    );
     let same: Value = serde_json::from_str(FULL).expect("JSON");
     assert_eq!(serde_json::from_str::<Value>(structured.value_text()).expect("JSON"), same);
     assert_eq!(structured.key, None);
