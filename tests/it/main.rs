@@ -4,6 +4,8 @@
 
 mod harness;
 
+#[cfg(feature = "kafka")]
+mod kafka;
 mod publish;
 mod serve;
 mod subscribe;
