@@ -4,6 +4,7 @@
 
 mod harness;
 
+mod durability;
 mod publish;
 mod serve;
 mod subscribe;
