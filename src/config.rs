@@ -94,7 +94,12 @@ pub fn load(path: &Path, kinds: &[&dyn Kind], environment: &Environment<'_>) -> 
 }
 
 /// Reads `text`, whose file is called `path` in issues; relative `${file:…}` start in its folder.
-pub fn parse(text: &str, path: &Path, kinds: &[&dyn Kind], environment: &Environment<'_>) -> Result<Config, Vec<Issue>> {
+pub fn parse(
+    text: &str,
+    path: &Path,
+    kinds: &[&dyn Kind],
+    environment: &Environment<'_>,
+) -> Result<Config, Vec<Issue>> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let problems = Problems::default();
     let config = yaml::parse(text, &problems).and_then(|mut tree| {

@@ -104,7 +104,10 @@ fn shutdown(fields: &mut Fields<'_>) -> Option<Shutdown> {
     let shutdown = Shutdown { delay: delay?, grace: grace? };
     if shutdown.delay >= shutdown.grace {
         let grace = shutdown.grace;
-        fields.refuse_value("delay", format!("must be shorter than `shutdown.grace`, which includes it and is {grace:?}"));
+        fields.refuse_value(
+            "delay",
+            format!("must be shorter than `shutdown.grace`, which includes it and is {grace:?}"),
+        );
     }
     Some(shutdown)
 }

@@ -61,7 +61,8 @@ impl Filling<'_> {
                 rest = after;
                 continue;
             }
-            let (placeholder, after) = after.split_once('}').ok_or("`${` has no `}`: a literal `${` is written `$${`")?;
+            let (placeholder, after) =
+                after.split_once('}').ok_or("`${` has no `}`: a literal `${` is written `$${`")?;
             filled.extend([before, &self.value(placeholder)?]);
             literal = false;
             rest = after;
@@ -81,14 +82,18 @@ impl Filling<'_> {
             None => (placeholder, None),
         };
         if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(is_name_part) {
-            return Err(format!("`${{{placeholder}}}` names no variable: expected `${{NAME}}`, `${{NAME:-default}}` or `${{file:/path}}`"));
+            return Err(format!(
+                "`${{{placeholder}}}` names no variable: expected `${{NAME}}`, `${{NAME:-default}}` or `${{file:/path}}`"
+            ));
         }
         if default.is_some_and(|default| default.contains("${")) {
             return Err(format!("the default of `${{{name}:-…}}` cannot hold another `${{`"));
         }
         match ((self.environment)(name), default) {
             (Some(value), Some(default)) if value.is_empty() => Ok(default.into()),
-            (Some(value), _) => value.into_string().map_err(|_| format!("the environment variable `{name}` is no UTF-8 text")),
+            (Some(value), _) => {
+                value.into_string().map_err(|_| format!("the environment variable `{name}` is no UTF-8 text"))
+            }
             (None, Some(default)) => Ok(default.into()),
             (None, None) => {
                 Err(format!("the environment variable `{name}` is not set: set it, or write `${{{name}:-default}}`"))
@@ -97,7 +102,8 @@ impl Filling<'_> {
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
-        let bytes = file::bytes(&self.folder.join(path)).map_err(|error| format!("cannot read the file `{path}`: {error}"))?;
+        let bytes =
+            file::bytes(&self.folder.join(path)).map_err(|error| format!("cannot read the file `{path}`: {error}"))?;
         let mut text = String::from_utf8(bytes).map_err(|_| format!("the file `{path}` is no UTF-8 text"))?;
         if text.ends_with('\n') {
             text.pop();

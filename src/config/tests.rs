@@ -9,6 +9,8 @@ use meshgate_api::{
 use super::*;
 
 mod bad;
+mod good;
+mod shipped;
 
 /// A connector kind with a required, an optional and a free setting.
 #[derive(Debug)]
@@ -43,7 +45,8 @@ impl Kind for Fake {
         let properties = properties.or(Vec::new());
         url?;
         capacity?;
-        let password = properties?.iter().find(|(name, _)| *name == "password").map_or("", |(_, value)| value).to_owned();
+        let password =
+            properties?.iter().find(|(name, _)| *name == "password").map_or("", |(_, value)| value).to_owned();
         Some(Box::new(Settings { password }))
     }
 }

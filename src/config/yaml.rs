@@ -77,14 +77,17 @@ impl Tree<'_> {
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => {
                 let anchored = self.anchors.get(&anchor).cloned();
-                let Anchored { node, size } = anchored.ok_or((mark, "an alias cannot stand within its own anchor".into()))?;
+                let Anchored { node, size } =
+                    anchored.ok_or((mark, "an alias cannot stand within its own anchor".into()))?;
                 self.count(size, mark)?;
                 self.add(node, 0, size)
             }
             Event::DocumentStart(_) if self.root.is_some() => {
                 Err((mark, "only one YAML document is read: take out `---` and what follows".into()))
             }
-            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentStart(_) | Event::DocumentEnd => {
+                Ok(())
+            }
         }
     }
 

@@ -115,21 +115,20 @@ impl Mould {
         let mut attempt = Attempt { mould: self, others, found: Found::new(), dead_ends: HashSet::new() };
         attempt.fill(0, rest).then_some(attempt.found)
     }
-
-    /// Whether a hole can have been filled with this text.
-    fn accepts(&self, hole: Hole, text: &str) -> bool {
-        match hole {
-            Hole::Level(_) => !text.contains('/'),
-            Hole::Tail => text.is_empty() || text.starts_with(&*self.separator),
-            Hole::Rest | Hole::Attribute => true,
-        }
-    }
 }
 
 impl Hole {
     /// Whether it holds separators.
     fn is_deep(self) -> bool {
         matches!(self, Self::Rest | Self::Tail)
+    }
+
+    /// How many bytes from the beginning of `text` it can hold: one level has no `/`.
+    fn longest(self, text: &str) -> usize {
+        match self {
+            Self::Level(_) => text.find('/').unwrap_or(text.len()),
+            Self::Rest | Self::Tail | Self::Attribute => text.len(),
+        }
     }
 }
 
@@ -175,10 +174,13 @@ impl<'t> Attempt<'_, 't> {
         if self.dead_ends.contains(&(hole, text.len())) {
             return false;
         }
+        let longest = kind.longest(text);
         let mut from = 0;
-        while let Some(at) = text[from..].find(&**literal) {
+        while let Some(at) = text[from..].find(&**literal)
+            && from + at <= longest
+        {
             let (filling, rest) = text.split_at(from + at);
-            if self.mould.accepts(kind, filling) {
+            if kind != Hole::Tail || filling.is_empty() || filling.starts_with(&*self.mould.separator) {
                 self.found.push(filling);
                 if self.fill(hole + 1, &rest[literal.len()..]) {
                     return true;

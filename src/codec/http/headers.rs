@@ -80,26 +80,27 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Found, DecodeError> {
     }
     let text = Str::from(text);
     for piece in pieces {
-        found.take(&piece, &text.slice_ref(&text[piece.text.clone()]))?;
+        found.take(&piece, &text)?;
     }
     Ok(found)
 }
 
 impl Found {
-    fn take(&mut self, piece: &Piece<'_>, text: &Str) -> Result<(), DecodeError> {
+    fn take(&mut self, piece: &Piece<'_>, buffer: &Str) -> Result<(), DecodeError> {
+        let text = &buffer[piece.text.clone()];
         match piece.role {
             Role::Attribute(name) => {
-                let value = text.slice_ref(&text[name.len()..]);
-                let draft = self.attributes.get_or_insert_default();
-                draft.put(name, Some(Value::String(value)), || text.slice_ref(&text[..name.len()]));
+                let (name, value) = text.split_at(name.len());
+                let value = Value::String(buffer.slice_ref(value));
+                self.attributes.get_or_insert_default().put(name, Some(value), || buffer.slice_ref(name));
             }
             Role::ContentType => {
-                if self.content_type.replace(text.clone()).is_some() {
+                if self.content_type.replace(buffer.slice_ref(text)).is_some() {
                     return Err(DecodeError::bad("header `content-type` is given more than once"));
                 }
             }
             Role::Trace(name) if !text.is_empty() => {
-                self.trace.push((Str::from_static(name), text.as_bytes().clone()));
+                self.trace.push((Str::from_static(name), buffer.slice_ref(text).into_bytes()));
             }
             Role::Trace(_) | Role::ContentEncoding => {}
         }

@@ -40,7 +40,8 @@ pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], pr
     if configured.is_none() && problems.is_empty() {
         fields.refuse(format!("connectors of kind `{}` do not take these settings", kind.name()));
     }
-    let spec = ConnectorSpec { name: name.into(), capabilities: kind.capabilities(), topic_naming: kind.topic_naming() };
+    let spec =
+        ConnectorSpec { name: name.into(), capabilities: kind.capabilities(), topic_naming: kind.topic_naming() };
     Some(Draft { spec, settings: configured.map(|configured| (kind.name(), configured)) })
 }
 

@@ -29,7 +29,10 @@ pub(super) fn listeners(fields: &mut Fields<'_>) -> Option<(HttpListener, AdminL
     fields.not_built_yet("mqtt", "MQTT listener");
     let (http, admin) = (http?, admin?);
     if collide(&http.address, &admin.address) {
-        let message = format!("`address` is {}, which the HTTP listener has with {}: use another port", admin.address, http.address);
+        let message = format!(
+            "`address` is {}, which the HTTP listener has with {}: use another port",
+            admin.address, http.address
+        );
         fields.refuse_value("admin", message);
     }
     Some((http, admin))

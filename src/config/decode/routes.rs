@@ -52,7 +52,8 @@ fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
             None
         }
         _ => {
-            fields.refuse("expected just one of `exact`, `prefix`, `suffix`, `all`, `any`, `not`; several go into `all`");
+            fields
+                .refuse("expected just one of `exact`, `prefix`, `suffix`, `all`, `any`, `not`; several go into `all`");
             fields.accept_unknown();
             None
         }
@@ -64,3 +65,6 @@ fn attributes(fields: &mut Fields<'_>) -> Option<Vec<(String, String)>> {
     let attributes = fields.all_texts()?;
     Some(attributes.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }
+
+#[cfg(test)]
+mod tests;

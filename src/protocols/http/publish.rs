@@ -20,8 +20,8 @@ pub(super) async fn publish(http: &Arc<Http>, channel: Str, request: Request) ->
     let gateway = &http.gateway;
     let body = body::take(&head.headers, body, gateway.limits.max_body, &http.in_flight).await?;
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) = match decode(&head.headers, body.bytes.clone(), &channel) {
-        Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(message)]), false),
-        Ok(Decoded::Batch(messages)) => (messages.into_iter().map(|message| message.map_err(refused)).collect(), true),
+        Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
+        Ok(Decoded::Batch(messages)) => (messages.into_iter().map(|message| message.map(Arc::new).map_err(refused)).collect(), true),
         Err(error) => (SmallVec::from_iter([Err(refused(error))]), false),
     };
     let receipts = gateway.publish(Listener::Http, submissions).await;

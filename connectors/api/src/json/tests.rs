@@ -269,7 +269,7 @@ fn chooses_the_member_that_keeps_the_bytes() {
         ("application/json; charset=utf-16", b"1", r#""data_base64":"MQ=="}"#),
         ("application/json", b"1 1", r#""data_base64":"MSAx"}"#),
         ("text/plain", b"", r#""data":""}"#),
-        ("text/plain", b"a\r\n\t\x01\"\\", r#""data":"a\r\n\t\u0001\"\\"}"#),
+        ("text/plain", b"a\r\n\t\x01\x1f\"\\", r#""data":"a\r\n\t\u0001\u001f\"\\"}"#),
         ("application/xml", "<ä/>".as_bytes(), r#""data":"<ä/>"}"#),
         ("text/plain; charset=iso-8859-1", "ä".as_bytes(), r#""data_base64":"w6Q="}"#),
         ("text/plain", b"\xE4", r#""data_base64":"5A=="}"#),

@@ -51,7 +51,9 @@ impl Problems {
     /// Whether `path`, or anything below it, has a problem.
     #[must_use]
     pub fn has_within(&self, path: &str) -> bool {
-        let below = |known: &String| known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+        let below = |known: &String| {
+            known.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
         self.0.borrow().paths.iter().any(below)
     }
 

@@ -1,0 +1,209 @@
+//! Configurations without mistakes, and what becomes of them.
+
+use std::{fs, time::Duration};
+
+use meshgate_api::connector::Limits;
+
+use super::*;
+
+/// The configuration with `more` in it.
+fn with(more: &str) -> Config {
+    parsed(&format!("{CONNECTORS}{ROUTES}{more}")).expect("a good configuration")
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = with("listeners:\nlimits: { ring: }\n");
+    let http = HttpListener { address: "127.0.0.1:8080".into(), max_body: 1 << 20, default_channel: None };
+    assert_eq!(config.http, http);
+    assert_eq!(config.admin, AdminListener { address: "127.0.0.1:9090".into() });
+    assert_eq!((config.limits, config.cursor), (Limits::default(), 4096));
+    assert_eq!(config.shutdown, Shutdown { delay: Duration::ZERO, grace: Duration::from_secs(25) });
+    assert_eq!((&*config.connectors[0].spec.name, config.connectors[0].kind), ("one", "fake"));
+    assert_eq!(&**config.router.routes()[0].name(), "#");
+}
+
+#[test]
+fn what_is_given_is_kept() {
+    let config = with(
+        "
+listeners:
+  http: { address: '[::1]:0', max_body: 64KiB, default_channel: a/b }
+  admin: { address: localhost:9 }
+limits: { publish_timeout: 500ms, in_flight: 1MiB, ring: 2MiB, readers: 3, reader_memory: 4MiB, topics: 5, cursor: 6KiB }
+shutdown: { delay: 1s, grace: 1m }
+",
+    );
+    let http = HttpListener { address: "[::1]:0".into(), max_body: 64 << 10, default_channel: Some("a/b".into()) };
+    assert_eq!(config.http, http);
+    assert_eq!(config.admin.address, "localhost:9");
+    let limits = Limits {
+        publish_timeout: Duration::from_millis(500),
+        in_flight: 1 << 20,
+        max_body: 64 << 10,
+        ring: 2 << 20,
+        readers: 3,
+        reader_memory: 4 << 20,
+        topics: 5,
+    };
+    assert_eq!((config.limits, config.cursor), (limits, 6 << 10));
+    assert_eq!(config.shutdown, Shutdown { delay: Duration::from_secs(1), grace: Duration::from_secs(60) });
+}
+
+#[test]
+fn values_are_filled_in() {
+    let cases = [
+        ("127.0.0.1:${PORT}", "127.0.0.1:8081"),
+        ("127.0.0.1:${PORT:-1}", "127.0.0.1:8081"),
+        ("127.0.0.1:${UNSET:-1}", "127.0.0.1:1"),
+        ("127.0.0.1:${EMPTY:-1}", "127.0.0.1:1"),
+        ("'${UNSET:-localhost}${EMPTY}:${PORT}'", "localhost:8081"),
+        ("${EMPTY}", "127.0.0.1:8080"),
+    ];
+    for (written, expected) in cases {
+        assert_eq!(with(&format!("listeners:\n  http:\n    address: {written}\n")).http.address, expected, "{written}");
+    }
+}
+
+#[test]
+fn a_filled_in_value_is_typed_again_and_brings_no_yaml() {
+    let route = |required: &str| {
+        let destination = "  - connector: one\n    topic: t\n    required: ";
+        parsed(&format!("{CONNECTORS}routes:\n- channel: a\n  to:\n{destination}{required}\n"))
+    };
+    assert!(route("${UNSET:-true}").is_ok());
+    // It is a boolean, and false: so no destination is required.
+    assert_eq!(route("${FLAG}").unwrap_err().len(), 1);
+    let channel = with("listeners:\n  http:\n    default_channel: ${INJECTION}$${X}$y\n").http.default_channel;
+    assert_eq!(channel.as_deref(), Some("x, required: false }${X}$y"));
+}
+
+#[test]
+fn files_are_filled_in_from_the_folder_of_the_configuration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cases = [("a/b", "a/b"), ("a/b\n", "a/b"), ("a/b\r\n", "a/b"), ("a${PORT}", "a${PORT}")];
+    for (written, expected) in cases {
+        fs::write(folder.path().join("channel"), written).expect("a file");
+        let file = folder.path().join("file.yaml");
+        let more = "listeners:\n  http: { default_channel: '${file:channel}' }\n";
+        fs::write(&file, format!("{CONNECTORS}{ROUTES}{more}")).expect("a file");
+        let config = load(&file, &KINDS, &|_| None).expect("a good configuration");
+        assert_eq!(config.http.default_channel.as_deref(), Some(expected));
+    }
+}
+
+#[test]
+fn a_file_that_is_no_text_is_an_issue() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("file.yaml");
+    let issue = || load(&file, &KINDS, &|_| None).unwrap_err()[0].problem.to_string();
+    assert_eq!(issue(), "1:1: .: cannot read the file: No such file or directory (os error 2)");
+    fs::write(&file, b"a: 1\nb\xC3\xA9: \xFF\n").expect("a file");
+    assert_eq!(issue(), "2:5: .: expected UTF-8 text, found other bytes");
+    fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("a file");
+    assert_eq!(issue(), "1:1: .: cannot read the file: it is longer than 1MiB");
+}
+
+#[test]
+fn aliases_are_copies_and_line_ends_are_free() {
+    let text = "\u{feff}connectors:\r\n  one: &same { kind: fake, url: x }\r\n  two: *same\r\nroutes: []\r\n";
+    let config = parsed(text).expect("a good configuration");
+    assert_eq!(config.connectors.iter().map(|connector| &*connector.spec.name).collect::<Vec<_>>(), ["one", "two"]);
+}
+
+#[test]
+fn no_secret_is_seen_in_debug() {
+    let text = "connectors:\n  one: { kind: fake, url: x, properties: { password: hunter2 } }\nroutes: []\n";
+    let config = parsed(text).expect("a good configuration");
+    assert!(
+        format!("{:?}", config.connectors[0].configured).contains("hunter2"),
+        "the fake connector hides nothing itself"
+    );
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+mod arbitrary {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_without_a_panic(text in any::<String>()) {
+            prop_assert!(parsed(&text).is_err_and(|issues| !issues.is_empty()));
+        }
+
+        /// Pieces that the grammar knows get further than characters do.
+        #[test]
+        fn any_yaml_is_read_without_a_panic(pieces in prop::collection::vec(piece(), 0..40)) {
+            if let Err(issues) = parsed(&pieces.concat()) {
+                prop_assert!(!issues.is_empty());
+            }
+        }
+    }
+
+    fn piece() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "\n",
+            "\n  ",
+            "\n    ",
+            "- ",
+            ": ",
+            ":",
+            "? ",
+            "{",
+            "}",
+            "[",
+            "]",
+            ", ",
+            "'",
+            "\"",
+            "|",
+            ">-",
+            "&a ",
+            "*a",
+            "!t ",
+            "%TAG ",
+            "---\n",
+            "...\n",
+            "#",
+            " ",
+            "\t",
+            "\r\n",
+            "~",
+            "<<",
+            "\\",
+            "\u{feff}",
+            "é",
+            "\0",
+            "${",
+            "${PORT}",
+            "$${",
+            "}",
+            "${file:",
+            "x",
+            "listeners: ",
+            "http: ",
+            "address: ",
+            "connectors: ",
+            "one: ",
+            "kind: ",
+            "fake",
+            "routes: ",
+            "channel: ",
+            "a/#",
+            "to: ",
+            "topic: ",
+            "limits: ",
+            "ring: ",
+            "1MiB",
+            "filters: ",
+            "exact: ",
+            "not: ",
+            "properties: ",
+            "wrap: ",
+            CONNECTORS,
+            ROUTES,
+        ])
+    }
+}
