@@ -4,7 +4,7 @@
 //! refused before any destination is tried. Destinations that are not required are tried once and counted, never waited for. The
 //! worst outcome wins: one that asks for a resend is worse than one that does not.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::join_all};
 use meshgate_api::{
@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// An event to publish, or one that its listener could not read.
-pub type Submission = Result<Message, Refused>;
+pub type Submission = Result<Arc<Message>, Refused>;
 
 /// An event that is refused before any route is asked.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Gateway {
     }
 
     /// Adds a message's copies to the lots of their connectors.
-    fn place(&self, message: Message, receipt: usize, lots: &mut SmallVec<[Lot; 1]>) -> Receipt {
+    fn place(&self, message: Arc<Message>, receipt: usize, lots: &mut SmallVec<[Lot; 1]>) -> Receipt {
         let id = message.event.id.clone();
         let (route, outcome) = match self.router.route(message) {
             Ok(Routed { route, targets }) => {

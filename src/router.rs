@@ -126,8 +126,8 @@ impl Router {
     /// Where a message goes; its `channel` is set. The error is the answer: a rejection that names what is wrong.
     ///
     /// What the routes refuse is refused here, before any destination is tried.
-    pub fn route(&self, message: Message) -> Result<Routed, Outcome> {
-        publish::route(&self.routes, message)
+    pub fn route(&self, message: impl Into<Arc<Message>>) -> Result<Routed, Outcome> {
+        publish::route(&self.routes, message.into())
     }
 }
 

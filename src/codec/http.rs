@@ -44,11 +44,16 @@ pub enum Decoded {
 
 /// Reads a request to publish to `channel`.
 ///
-/// All texts of a binary event are slices of one buffer, all of a structured one slices of `body`.
+/// All texts of an event are slices of one buffer of their size; its data is a slice of `body`.
 pub fn decode(headers: &HeaderMap, body: Bytes, channel: &Str) -> Result<Decoded, DecodeError> {
     let Found { attributes, content_type, trace } = headers::read(headers)?;
     let message =
         |event: Event, headers: Headers, wrapped| Message { channel: Some(channel.clone()), event, headers, wrapped };
+    // The texts of JSON are slices of the body, which would stay in memory with each of them.
+    let own = |mut message: Message| {
+        message.own_texts();
+        message
+    };
     if let Some(draft) = attributes {
         let event = match copied(&draft, content_type.as_deref(), &body) {
             Some(event) => event,
@@ -57,10 +62,10 @@ pub fn decode(headers: &HeaderMap, body: Bytes, channel: &Str) -> Result<Decoded
         return Ok(Decoded::One(message(admit(event)?, trace, false)));
     }
     match format(content_type.as_deref())? {
-        Format::Event => Ok(Decoded::One(message(admit(json::decode(&body)?)?, trace, false))),
+        Format::Event => Ok(Decoded::One(own(message(admit(json::decode(&body)?)?, trace, false)))),
         Format::Batch => {
             let events = json::decode_batch(&body)?;
-            let admitted = events.into_iter().map(|event| Ok(message(admit(event?)?, trace.clone(), false)));
+            let admitted = events.into_iter().map(|event| Ok(own(message(admit(event?)?, trace.clone(), false))));
             Ok(Decoded::Batch(admitted.collect()))
         }
         Format::None => {

@@ -112,7 +112,7 @@ fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Gateway,
 
 fn message(id: &str, channel: &str) -> Submission {
     let event = Event { id: id.into(), source: "/s".into(), kind: "t".into(), ..Event::default() };
-    Ok(Message { channel: Some(channel.into()), event, ..Message::default() })
+    Ok(Arc::new(Message { channel: Some(channel.into()), event, ..Message::default() }))
 }
 
 async fn publish(gateway: &Gateway, messages: impl IntoIterator<Item = Submission>) -> Receipts {

@@ -23,7 +23,7 @@ struct Match<'a> {
 /// The taps, then the route that takes it.
 type Matches<'a> = SmallVec<[Match<'a>; 1]>;
 
-pub(super) fn route(routes: &[Route], message: Message) -> Result<Routed, Outcome> {
+pub(super) fn route(routes: &[Route], message: Arc<Message>) -> Result<Routed, Outcome> {
     let Some(channel) = message.channel.clone() else {
         return Err(Outcome::rejected(Rejection::NoRoute, "the event has no channel to be published to"));
     };
@@ -32,7 +32,6 @@ pub(super) fn route(routes: &[Route], message: Message) -> Result<Routed, Outcom
         return Err(no_route(routes, &channel));
     };
     let taken = taken.number;
-    let message = Arc::new(message);
     let mut targets = SmallVec::new();
     for Match { number, route, fit, wrapped } in &matches {
         let message = wrapped.as_ref().unwrap_or(&message);

@@ -5,6 +5,8 @@
 mod harness;
 
 mod bad_input;
+mod durability;
+mod kafka;
 mod publish;
 mod serve;
 mod subscribe;

@@ -6,7 +6,7 @@
 //! floor of one of its lanes has passed it, it is told so ([`Behind`]), never fed with a gap.
 
 use std::{
-    collections::{HashMap, VecDeque, hash_map::Entry as MapEntry},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -34,7 +34,8 @@ struct Inner {
     entries: VecDeque<Entry>,
     /// Lanes are never renumbered; a removed one stays as a tombstone.
     lanes: Vec<Lane>,
-    names: HashMap<(Str, u32), LaneId>,
+    /// By topic and partition, those that are not removed.
+    names: HashMap<Str, Vec<(u32, LaneId)>>,
     /// Woken when a lane appears.
     followers: Arc<Vec<Arc<Notify>>>,
 }
@@ -96,9 +97,9 @@ impl Log {
     /// Removes a topic's lanes: their followers are told that they are behind.
     pub fn remove(&self, topic: &str) {
         let mut inner = self.inner.lock();
-        let removed: Vec<_> = inner.names.extract_if(|(name, _), _| name == topic).map(|(_, lane)| lane).collect();
+        let removed = inner.names.remove(topic).unwrap_or_default();
         let mut wake = Vec::new();
-        for lane in removed {
+        for (_, lane) in removed {
             inner.lanes[lane].removed = true;
             wake.push(inner.lanes[lane].followers.clone());
         }
@@ -144,47 +145,46 @@ impl Appender<'_> {
         log.first + log.entries.len() as u64
     }
 
-    /// How many lanes are open.
-    pub fn lanes(&mut self) -> usize {
+    /// How many topics have open lanes.
+    pub fn topics(&mut self) -> usize {
         self.log().names.len()
     }
 
     /// Opens a lane whose first record will be at `floor` or later; nothing happens if it is open already.
     pub fn open(&mut self, topic: &Str, partition: u32, floor: Place) {
-        let log = self.log();
-        let id = log.lanes.len();
-        if let MapEntry::Vacant(free) = log.names.entry((topic.clone(), partition)) {
-            free.insert(id);
-            log.lanes.push(Lane {
-                topic: topic.clone(),
-                partition,
-                opened: floor,
-                floor,
-                entries: VecDeque::new(),
-                removed: false,
-                followers: Arc::default(),
-            });
-            let followers = log.followers.clone();
-            self.touched.push(followers);
+        if self.log().lane(topic, partition).is_none() {
+            self.open_new(topic, partition, floor);
         }
     }
 
-    /// Whether the lane is open.
-    pub fn is_open(&mut self, topic: &Str, partition: u32) -> bool {
-        self.log().names.contains_key(&(topic.clone(), partition))
+    fn open_new(&mut self, topic: &Str, partition: u32, floor: Place) -> LaneId {
+        let log = self.log();
+        let id = log.lanes.len();
+        log.names.entry(topic.clone()).or_default().push((partition, id));
+        log.lanes.push(Lane {
+            topic: topic.clone(),
+            partition,
+            opened: floor,
+            floor,
+            entries: VecDeque::new(),
+            removed: false,
+            followers: Arc::default(),
+        });
+        let followers = log.followers.clone();
+        self.touched.push(followers);
+        id
+    }
+
+    /// Whether the topic has open lanes.
+    pub fn has_topic(&mut self, topic: &str) -> bool {
+        self.log().names.contains_key(topic)
     }
 
     /// Appends a record to its lane, opening the lane at the record's place if need be; the oldest records make room.
     pub fn append(&mut self, record: Arc<Record>) {
         let partition = record.position.partition;
-        let key = (record.topic.clone(), partition);
-        let lane = match self.log().names.get(&key) {
-            Some(lane) => *lane,
-            None => {
-                self.open(&key.0, partition, record.position.place);
-                self.log().lanes.len() - 1
-            }
-        };
+        let known = self.log().lane(&record.topic, partition);
+        let lane = known.unwrap_or_else(|| self.open_new(&record.topic, partition, record.position.place));
         let sequence = self.next_sequence();
         let log = self.log();
         let footprint = record.footprint();
@@ -214,6 +214,11 @@ fn wake_all(lists: &[Arc<Vec<Arc<Notify>>>]) {
 }
 
 impl Inner {
+    fn lane(&self, topic: &str, partition: u32) -> Option<LaneId> {
+        let lanes = self.names.get(topic)?;
+        lanes.iter().find(|(number, _)| *number == partition).map(|(_, lane)| *lane)
+    }
+
     fn make_room(&mut self) {
         while self.bytes > self.capacity && self.entries.len() > 1 {
             let Some(oldest) = self.entries.pop_front() else { return };

@@ -18,6 +18,10 @@ pub const HOPS_HEADER: &str = "meshgate-hops";
 pub type Headers = Vec<(Str, Bytes)>;
 
 /// An event, and what travels with it.
+///
+/// Its texts are slices of a buffer of about their own size: who makes a message out of a larger one calls
+/// [`own_texts`](Self::own_texts). Its data may be a slice of a large network buffer: who keeps it for long calls
+/// [`own_data`](Self::own_data).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
     /// The channel that it was published to. `None`: another program wrote it, or the record does not say.
@@ -38,8 +42,15 @@ impl Message {
         size_of::<Self>() + self.channel.as_ref().map_or(0, |channel| channel.len()) + headers + self.event.size()
     }
 
-    /// Moves all bytes into buffers of just their size. What is kept for long must not pin the network buffer that it came in.
-    pub fn compact(&mut self) {
+    /// Moves the data into a buffer of just its size.
+    pub fn own_data(&mut self) {
+        if let Some(data) = &mut self.event.data {
+            *data = Bytes::copy_from_slice(data);
+        }
+    }
+
+    /// Moves all texts into one buffer of just their size.
+    pub fn own_texts(&mut self) {
         let mut all = String::with_capacity(self.size() - size_of::<Self>());
         self.for_each_text(|text| all.push_str(text));
         let all = Str::from(all);
@@ -56,9 +67,6 @@ impl Message {
             if let Value::Binary(bytes) = value {
                 *bytes = Bytes::copy_from_slice(bytes);
             }
-        }
-        if let Some(data) = &mut self.event.data {
-            *data = Bytes::copy_from_slice(data);
         }
     }
 

@@ -104,7 +104,7 @@ pub(crate) struct Broken(pub(crate) String);
 
 impl Feed {
     pub(crate) fn open(connector: &Str, config: &ClientConfig, bell: Arc<Bell>) -> Result<Self, Broken> {
-        let consumer = BaseConsumer::from_config_and_context(config, Quiet(connector.clone())).map_err(broken)?;
+        let consumer = BaseConsumer::from_config_and_context(config, Quiet(connector.clone()))?;
         Ok(Self {
             lanes: HashMap::new(),
             names: HashMap::new(),
@@ -131,9 +131,9 @@ impl Feed {
             self.names.insert((topic.clone(), *partition), id);
             let origin = Origin::new(&self.connector, topic.clone());
             self.lanes.insert(id, Lane { origin, partition: *partition, queue });
-            list.add_partition_offset(topic, number, Offset::Offset(*offset as i64)).map_err(broken)?;
+            list.add_partition_offset(topic, number, Offset::Offset(*offset as i64))?;
         }
-        self.consumer.incremental_assign(&list).map_err(broken)
+        Ok(self.consumer.incremental_assign(&list)?)
     }
 
     /// Ends reading a topic.
@@ -146,7 +146,7 @@ impl Feed {
         if list.count() == 0 {
             return Ok(());
         }
-        self.consumer.incremental_unassign(&list).map_err(broken)
+        Ok(self.consumer.incremental_unassign(&list)?)
     }
 
     /// The topic and partition of a lane, if it is still read.
@@ -186,10 +186,12 @@ fn seen(problem: KafkaError) -> Result<Seen, Broken> {
         KafkaError::PartitionEOF(_) => Ok(Seen::End),
         KafkaError::MessageConsumption(Code::AutoOffsetReset | Code::OffsetOutOfRange) => Ok(Seen::Lost),
         KafkaError::MessageConsumption(code) => Ok(Seen::Fault(code)),
-        other => Err(broken(other)),
+        other => Err(other.into()),
     }
 }
 
-fn broken(problem: KafkaError) -> Broken {
-    Broken(problem.to_string())
+impl From<KafkaError> for Broken {
+    fn from(problem: KafkaError) -> Self {
+        Self(problem.to_string())
+    }
 }

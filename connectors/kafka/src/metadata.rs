@@ -87,11 +87,6 @@ impl Metadata {
         self.news.borrow().round
     }
 
-    /// Told of every attempt to list.
-    pub(crate) fn watch(&self) -> watch::Receiver<News> {
-        self.news.clone()
-    }
-
     /// A listing that was begun after this call; an error says why the broker did not give it.
     pub(crate) async fn fresh(&self) -> Result<Arc<Listing>, String> {
         let number = self.asked.fetch_add(1, Relaxed) + 1;

@@ -17,15 +17,15 @@ use crate::Memory;
 
 impl Memory {
     pub(crate) fn append(&self, batch: Batch) -> Outcomes {
-        let compacted = batch.into_iter().map(compact).collect::<Batch>();
+        let own: Batch = batch.into_iter().map(own_data).collect();
         let mut log = self.log.appender();
         let now = SystemTime::now();
-        compacted.into_iter().map(|outbound| self.append_one(&mut log, outbound, now)).collect()
+        own.into_iter().map(|outbound| self.append_one(&mut log, outbound, now)).collect()
     }
 
     fn append_one(&self, log: &mut Appender<'_>, outbound: Outbound, now: SystemTime) -> Outcome {
         let Outbound { message, topic, key, .. } = outbound;
-        if log.lanes() >= self.topics && !log.is_open(&topic, 0) {
+        if log.topics() >= self.topics && !log.has_topic(&topic) {
             let detail = format!("the connector has {} topics already, its limit is `limits.topics`", self.topics);
             return Outcome::unavailable(Unavailability::GatewayLimit, detail);
         }
@@ -49,8 +49,8 @@ impl Memory {
     }
 }
 
-/// The log keeps the message for long: outside its lock, move it out of the network's buffers.
-fn compact(mut outbound: Outbound) -> Outbound {
-    Arc::make_mut(&mut outbound.message).compact();
+/// The log keeps the message for long: outside its lock, move the data out of the network's buffer.
+fn own_data(mut outbound: Outbound) -> Outbound {
+    Arc::make_mut(&mut outbound.message).own_data();
     outbound
 }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{extract::Request, http::HeaderMap, response::Response};
+use axum::{
+    http::{HeaderMap, Request},
+    response::Response,
+};
+use hyper::body::Incoming;
 use meshgate_api::{Str, outcome::Outcome};
 use smallvec::SmallVec;
 
@@ -14,14 +18,14 @@ use crate::{
 };
 
 /// Answers `POST /channels/{channel}`.
-pub(super) async fn publish(http: &Arc<Http>, channel: Str, request: Request) -> Result<Response, Problem> {
+pub(super) async fn publish(http: &Arc<Http>, channel: Str, request: Request<Incoming>) -> Result<Response, Problem> {
     query::none(request.uri())?;
     let (head, body) = request.into_parts();
     let gateway = &http.gateway;
     let body = body::take(&head.headers, body, gateway.limits.max_body, &http.in_flight).await?;
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) = match decode(&head.headers, body.bytes.clone(), &channel) {
-        Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(message)]), false),
-        Ok(Decoded::Batch(messages)) => (messages.into_iter().map(|message| message.map_err(refused)).collect(), true),
+        Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
+        Ok(Decoded::Batch(messages)) => (messages.into_iter().map(|message| message.map(Arc::new).map_err(refused)).collect(), true),
         Err(error) => (SmallVec::from_iter([Err(refused(error))]), false),
     };
     let receipts = gateway.publish(Listener::Http, submissions).await;

@@ -1,13 +1,13 @@
 use super::*;
 
 #[test]
-fn compacting_changes_nothing_but_where_the_bytes_are() {
+fn owning_changes_nothing_but_where_the_bytes_are() {
     let network = Bytes::from(vec![b'x'; 64 * 1024]);
     let event = Event {
         id: "1".into(),
         source: "/s".into(),
         kind: "t".into(),
-        subject: Some("ü".into()),
+        subject: Some(Str::try_from(network.slice(0..3)).expect("UTF-8")),
         extensions: vec![("a".into(), Value::Integer(1)), ("b".into(), Value::String("text".into()))],
         data: Some(network.slice(5..9)),
         ..Event::default()
@@ -15,9 +15,12 @@ fn compacting_changes_nothing_but_where_the_bytes_are() {
     let headers = vec![("h".into(), network.slice(0..2)), ("h".into(), Bytes::new())];
     let before = Message { channel: Some("c".into()), event, headers, wrapped: false };
     let mut after = before.clone();
-    after.compact();
+    after.own_texts();
+    after.own_data();
     assert_eq!(after, before);
-    assert!(after.event.data.is_some_and(|data| !network.as_ptr_range().contains(&data.as_ptr())));
+    let network = network.as_ptr_range();
+    assert!(after.event.data.is_some_and(|data| !network.contains(&data.as_ptr())));
+    assert!(after.event.subject.is_some_and(|subject| !network.contains(&subject.as_ptr())));
 }
 
 #[test]

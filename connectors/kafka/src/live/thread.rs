@@ -15,7 +15,7 @@ use meshgate_api::{
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tracing::{info, warn};
 
-use super::{Openings, Shared};
+use super::{Opening, Openings, Shared};
 use crate::{
     client::Clients,
     feed::{Broken, Feed, LaneId, Seen},
@@ -66,6 +66,12 @@ struct Topic {
 /// An answer that is awaited, and for what.
 type Awaited = oneshot::Receiver<Result<Positions, String>>;
 
+/// The ends at the broker, and where reading was when they were asked for.
+struct Comparison {
+    ends: Awaited,
+    at: Openings,
+}
+
 struct Thread {
     clients: Clients,
     metadata: Arc<Metadata>,
@@ -77,10 +83,9 @@ struct Thread {
     /// The listing and the edition of wishes that were looked at last.
     seen: (u64, u64),
     starts: Option<Awaited>,
-    /// And where each partition was when the ends were asked for.
-    ends: Option<(Awaited, Vec<(Str, u32, u64)>)>,
+    comparison: Option<Comparison>,
     chores: Instant,
-    comparison: Instant,
+    compared: Instant,
 }
 
 /// Starts the thread.
@@ -103,9 +108,9 @@ pub(super) fn start(
         topics: HashMap::new(),
         seen: (0, 0),
         starts: None,
-        ends: None,
+        comparison: None,
         chores: now,
-        comparison: now,
+        compared: now,
     };
     spawn(name, move || thread.run())
 }
@@ -197,11 +202,11 @@ impl Thread {
             }
         }
         self.open(openings)?;
-        for opening in wishes.openings.extract_if(.., |opening| {
+        let is_done = |opening: &mut Opening| {
             opening.ends.iter().all(|position| self.is_open(&position.topic, position.partition))
-        }) {
-            // Who has gone away needs no answer.
-            drop(opening.opened.send(()));
+        };
+        for Opening { opened, .. } in wishes.openings.extract_if(.., is_done) {
+            opened.send(()).unwrap_or(()); // who has gone away needs no answer
         }
         Ok(())
     }
@@ -242,13 +247,19 @@ impl Thread {
         if self.feed.is_none() {
             let config = self.clients.reader(QUEUE, self.ring);
             let mut feed = Feed::open(&self.clients.connector, &config, self.shared.bell.clone())?;
-            let open = |(name, topic): (&Str, &Topic)| {
-                topic.lanes.iter().map(|(partition, lane)| (name.clone(), *partition, lane.at)).collect::<Vec<_>>()
-            };
-            feed.assign(&self.topics.iter().flat_map(open).collect::<Openings>())?;
+            feed.assign(&self.places())?;
             self.feed = Some(feed);
         }
         self.feed.as_mut().ok_or_else(|| Broken("no consumer".into()))
+    }
+
+    /// The open partitions and where reading is in them.
+    fn places(&self) -> Openings {
+        let mut all = Openings::new();
+        for (name, topic) in &self.topics {
+            all.extend(topic.lanes.iter().map(|(partition, lane)| (name.clone(), *partition, lane.at)));
+        }
+        all
     }
 
     fn do_chores(&mut self) -> Result<(), Broken> {
@@ -325,26 +336,20 @@ impl Thread {
 
     /// Compares with the ends at the broker: is a topic shorter than what was read of it? Has the consumer stopped without a word?
     fn compare(&mut self) -> Result<(), Broken> {
-        if self.ends.is_none() && self.comparison.elapsed() >= COMPARISONS && !self.topics.is_empty() {
-            self.comparison = Instant::now();
-            let at: Openings = self
-                .topics
-                .iter()
-                .flat_map(|(name, topic)| {
-                    topic.lanes.iter().map(|(partition, lane)| (name.clone(), *partition, lane.at))
-                })
-                .collect();
+        if self.comparison.is_none() && self.compared.elapsed() >= COMPARISONS && !self.topics.is_empty() {
+            self.compared = Instant::now();
+            let at = self.places();
             let partitions = at.iter().map(|(topic, partition, _)| (topic.clone(), *partition)).collect();
-            self.ends = self.metadata.places.begin(partitions, Wanted::End).map(|ends| (ends, at));
+            let ends = self.metadata.places.begin(partitions, Wanted::End);
+            self.comparison = ends.map(|ends| Comparison { ends, at });
         }
-        let Some((ends, at)) = &mut self.ends else { return Ok(()) };
-        let ends = match ends.try_recv() {
+        let Some(comparison) = &mut self.comparison else { return Ok(()) };
+        let ends = match comparison.ends.try_recv() {
             Err(TryRecvError::Empty) => return Ok(()),
             Ok(Ok(ends)) => ends,
             Ok(Err(_)) | Err(TryRecvError::Closed) => Positions::default(), // the broker is away: compare later
         };
-        let at = std::mem::take(at);
-        self.ends = None;
+        let at = self.comparison.take().map(|comparison| comparison.at).unwrap_or_default();
         let mut remade = HashSet::new();
         let mut stuck = None;
         for (topic, partition, at) in at {

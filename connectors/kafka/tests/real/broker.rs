@@ -22,16 +22,16 @@ use rdkafka::{
 };
 
 /// Longer than anything takes on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Broker {
-    pub bootstrap: String,
+pub(crate) struct Broker {
+    pub(crate) bootstrap: String,
     admin: AdminClient<DefaultClientContext>,
     looker: Arc<BaseConsumer>,
 }
 
 /// A topic name that was never used before.
-pub fn fresh_name(prefix: &str) -> Str {
+pub(crate) fn fresh_name(prefix: &str) -> Str {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("it is after 1970").as_millis();
     format!("{prefix}.{since}.{}.{}", process::id(), NUMBER.fetch_add(1, Relaxed)).into()
@@ -39,7 +39,7 @@ pub fn fresh_name(prefix: &str) -> Str {
 
 impl Broker {
     /// The one that the environment names.
-    pub fn given() -> Self {
+    pub(crate) fn given() -> Self {
         let bootstrap = env::var("KAFKA_BOOTSTRAP").unwrap_or_else(|_| {
             panic!("needs Kafka: run scripts/brokers up kafka, then eval \"$(scripts/brokers env)\"")
         });
@@ -51,7 +51,7 @@ impl Broker {
     }
 
     /// A connector of its own, once it is connected.
-    pub async fn connector(&self, limits: Limits, properties: &[(&str, &str)]) -> Arc<dyn Connector> {
+    pub(crate) async fn connector(&self, limits: Limits, properties: &[(&str, &str)]) -> Arc<dyn Connector> {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let config =
             KafkaConfig { brokers: vec![self.bootstrap.clone()], properties: properties.iter().map(own).collect() };
@@ -62,7 +62,7 @@ impl Broker {
     }
 
     /// Makes a topic and waits until the broker knows it.
-    pub async fn create(&self, topic: &str, partitions: u32, settings: &[(&str, &str)]) {
+    pub(crate) async fn create(&self, topic: &str, partitions: u32, settings: &[(&str, &str)]) {
         let new = NewTopic::new(topic, partitions as i32, TopicReplication::Fixed(1));
         let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
         let made = self.admin.create_topics([&new], &AdminOptions::new()).await.expect("the broker answers");
@@ -70,20 +70,20 @@ impl Broker {
         self.until_partitions(topic, partitions).await;
     }
 
-    pub async fn grow(&self, topic: &str, partitions: u32) {
+    pub(crate) async fn grow(&self, topic: &str, partitions: u32) {
         let more = NewPartitions::new(topic, partitions as usize);
         let grown = self.admin.create_partitions([&more], &AdminOptions::new()).await.expect("the broker answers");
         grown.into_iter().for_each(|grown| drop(grown.expect("the topic has grown")));
         self.until_partitions(topic, partitions).await;
     }
 
-    pub async fn delete(&self, topic: &str) {
+    pub(crate) async fn delete(&self, topic: &str) {
         let deleted = self.admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("the broker answers");
         deleted.into_iter().for_each(|deleted| drop(deleted.expect("the topic is deleted")));
         self.until_partitions(topic, 0).await;
     }
 
-    pub async fn forget_records(&self, topic: &str) {
+    pub(crate) async fn forget_records(&self, topic: &str) {
         let mut all = TopicPartitionList::new();
         for partition in 0..self.partitions(topic).await {
             all.add_partition_offset(topic, partition as i32, Offset::End).expect("a sound offset");
@@ -112,10 +112,19 @@ impl Broker {
 }
 
 /// Waits until `holds`.
-pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what} in time");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Runs a script with the Python that has a plain Kafka client, and gives what it prints.
+pub(crate) fn python(script: &str, arguments: &[&str]) -> String {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/python");
+    let ran =
+        process::Command::new(python).arg("-c").arg(script).args(arguments).output().expect("scripts/python runs");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    String::from_utf8(ran.stdout).expect("it prints UTF-8")
 }

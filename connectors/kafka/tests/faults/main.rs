@@ -1,0 +1,185 @@
+//! The connector while its broker is frozen, killed and started again: `scripts/brokers up kafka`, then
+//! `eval "$(scripts/brokers env)"`. One after the other, for they share the broker.
+
+#[path = "../real/broker.rs"]
+#[expect(dead_code, reason = "the other tests use more of it")]
+mod broker;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    env,
+    num::NonZeroUsize,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use broker::{Broker, PATIENCE, fresh_name, until};
+use meshgate_api::{
+    connector::{Batch, Connector, Limits, Start},
+    outcome::Outcome,
+    topic::TopicSet,
+};
+use meshgate_conformance::{event, ids, outbound, store_ids, subscribe, take, take_ids};
+use tokio::{sync::Mutex, time::sleep};
+
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+/// Does something to the broker.
+async fn brokers(what: &'static str) {
+    assert!(
+        env::var("MESHGATE_BROKERS_STATE").is_ok(),
+        "needs a Kafka that may be killed: run scripts/brokers up kafka, then eval \"$(scripts/brokers env)\""
+    );
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/brokers");
+    // An address in the environment is somebody else's broker to the script.
+    let run = move || Command::new(script).args([what, "kafka"]).env_remove("KAFKA_BOOTSTRAP").output();
+    let ran = tokio::task::spawn_blocking(run).await.expect("no panic").expect("scripts/brokers runs");
+    assert!(ran.status.success(), "{what}: {}", String::from_utf8_lossy(&ran.stderr));
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fate {
+    Stored,
+    Unavailable,
+    Unknown,
+}
+
+/// Publishes to one key, one after the other, until told to stop: each event's fate, and the longest wait.
+async fn writer(
+    connector: Arc<dyn Connector>,
+    topic: String,
+    key: String,
+    stop: Arc<AtomicBool>,
+) -> (Vec<Fate>, Duration) {
+    let (mut fates, mut longest) = (Vec::new(), Duration::ZERO);
+    while !stop.load(Relaxed) {
+        let one = outbound(&topic, Some(&key), event(format!("{key}/{}", fates.len()), "x"));
+        let start = Instant::now();
+        let outcome = connector.publish(Batch::from_vec(vec![one])).await.outcomes().await.remove(0);
+        longest = longest.max(start.elapsed());
+        fates.push(match outcome {
+            Outcome::Stored(_) => Fate::Stored,
+            Outcome::Unknown { .. } => Fate::Unknown,
+            Outcome::Unavailable { .. } => {
+                sleep(Duration::from_millis(20)).await; // as a client would that is asked to come back later
+                Fate::Unavailable
+            }
+            Outcome::Rejected { .. } => panic!("{outcome:?}"),
+        });
+    }
+    (fates, longest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_is_there_and_what_was_refused_is_not() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let broker = Broker::given();
+    let limits = Limits::default();
+    let connector = broker.connector(limits, &[]).await;
+    let topic = fresh_name("faults");
+    broker.create(&topic, 4, &[]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let write = |key| tokio::spawn(writer(connector.clone(), topic.to_string(), format!("k{key}"), stop.clone()));
+    let writers: Vec<_> = (0..64).map(write).collect();
+    sleep(Duration::from_secs(2)).await;
+    brokers("pause").await;
+    sleep(Duration::from_secs(8)).await;
+    brokers("resume").await;
+    sleep(Duration::from_secs(3)).await;
+    brokers("kill").await;
+    sleep(Duration::from_secs(2)).await;
+    brokers("restart").await;
+    until("the connector is up", || connector.health().up).await;
+    sleep(Duration::from_secs(4)).await;
+    stop.store(true, Relaxed);
+
+    let (mut fates, mut counts) = (HashMap::new(), BTreeMap::<_, u32>::new());
+    for (key, writer) in writers.into_iter().enumerate() {
+        let (of_key, longest) = writer.await.expect("no panic");
+        assert!(longest <= limits.publish_timeout, "k{key} waited {longest:?}");
+        for (number, fate) in of_key.into_iter().enumerate() {
+            *counts.entry(fate).or_default() += 1;
+            fates.insert(format!("k{key}/{number}"), fate);
+        }
+    }
+    println!("{counts:?} {:?}", connector.gauges());
+    assert!(counts.contains_key(&Fate::Stored) && counts.contains_key(&Fate::Unavailable), "{counts:?}");
+
+    store_ids(&*connector, &topic, (0..64).map(|channel| format!("last/{channel}"))).await;
+    let mut reader = subscribe(&*connector, TopicSet::one(topic), Start::Earliest).await;
+    let (mut lasts, mut newest) = (0, HashMap::new());
+    while lasts < 64 {
+        let next = tokio::time::timeout(PATIENCE, reader.next(NonZeroUsize::MAX)).await.expect("in time");
+        for delivery in next.expect("reading goes on").deliveries {
+            let id = delivery.record.message.event.id.to_string();
+            let (key, number) = id.split_once('/').expect("two parts");
+            if key == "last" {
+                lasts += 1;
+                continue;
+            }
+            let number: u32 = number.parse().expect("a number");
+            let before = newest.insert(key.to_owned(), number);
+            assert!(before.is_none_or(|before| before < number), "{id} after {before:?}");
+            assert_ne!(fates.remove(&id), Some(Fate::Unavailable), "{id} was refused, and is there");
+        }
+    }
+    let missing: Vec<_> = fates.iter().filter(|(_, fate)| **fate == Fate::Stored).collect();
+    assert!(missing.is_empty(), "confirmed and not there: {missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_miss_nothing() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let broker = Broker::given();
+    let connector = broker.connector(Limits::default(), &[]).await;
+    let topic = fresh_name("stand");
+    broker.create(&topic, 1, &[]).await;
+    store_ids(&*connector, &topic, ids("before", 100)).await;
+    let mut live = subscribe(&*connector, TopicSet::one(topic.clone()), Start::Latest).await;
+    let mut replay = subscribe(&*connector, TopicSet::one(topic.clone()), Start::Earliest).await;
+    assert_eq!(take_ids(&mut *replay, 50).await, &ids("before", 100)[..50]);
+
+    let mut expected = Vec::new();
+    for (round, (break_it, mend_it)) in
+        [("pause", "resume"), ("kill", "restart"), ("stop", "restart")].into_iter().enumerate()
+    {
+        brokers(break_it).await;
+        until("it is noticed", || !connector.health().up).await;
+        let topics = TopicSet::one(topic.clone());
+        let begins = {
+            let connector = connector.clone();
+            tokio::spawn(async move { subscribe(&*connector, topics, Start::Earliest).await })
+        };
+        brokers(mend_it).await;
+        until("it is up again", || connector.health().up).await;
+        let more = ids(&format!("round{round}"), 20);
+        store_when_possible(&*connector, &topic, &more).await;
+        expected.extend(more);
+        let mut reader = begins.await.expect("no panic");
+        take(&mut *reader, 100 + expected.len()).await;
+    }
+    assert_eq!(take_ids(&mut *live, expected.len()).await, expected);
+    let rest = [&ids("before", 100)[50..], &expected].concat();
+    assert_eq!(take_ids(&mut *replay, rest.len()).await, rest);
+}
+
+/// One after the other, each until it is stored.
+async fn store_when_possible(connector: &dyn Connector, topic: &str, ids: &[String]) {
+    let deadline = Instant::now() + PATIENCE;
+    for id in ids {
+        loop {
+            let one = outbound(topic, None, event(id.as_str(), "x"));
+            let outcome = connector.publish(Batch::from_vec(vec![one])).await.outcomes().await.remove(0);
+            match outcome {
+                Outcome::Stored(_) => break,
+                Outcome::Unavailable { .. } => sleep(Duration::from_millis(50)).await,
+                other => panic!("{other:?}"),
+            }
+            assert!(Instant::now() < deadline, "{id} is stored in time");
+        }
+    }
+}
