@@ -104,6 +104,9 @@ impl Cursor {
         }
         while !rest.is_empty() {
             let name = take_text(&mut rest)?;
+            if cursor.connectors.last().is_some_and(|(last, _)| *last >= name) {
+                return Err(CursorError::Damaged);
+            }
             let count = take_number(&mut rest)?;
             let positions = cursor.positions_mut(&name);
             let mut topic = Str::new();

@@ -37,6 +37,8 @@ fn refuses_what_it_did_not_write() {
     let good = URL_SAFE_NO_PAD.decode(cursor().encode()).unwrap_or_default();
     assert_eq!(Cursor::decode("", "orders/#"), Err(CursorError::Damaged));
     assert_eq!(Cursor::decode("not base64!", "orders/#"), Err(CursorError::Damaged));
+    let padded = [&good[..], &[0; 4]].concat();
+    assert_eq!(Cursor::decode(&URL_SAFE_NO_PAD.encode(padded), "orders/#"), Err(CursorError::Damaged));
     let newer = [&[9], &good[1..]].concat();
     assert_eq!(Cursor::decode(&URL_SAFE_NO_PAD.encode(newer), "orders/#"), Err(CursorError::Version));
     let whole_connectors = [good.len(), 9, 9 + 1 + 5 + 1 + 4 + 2 + 9 + 5]; // lengths at which a shorter text happens to be complete
