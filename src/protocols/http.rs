@@ -3,6 +3,7 @@
 use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
+    body::Body,
     http::{Method, Request, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
@@ -60,13 +61,15 @@ impl Http {
 
     /// Paths are matched here, and not by a router's patterns, because the levels of a channel may be empty and are decoded one by one.
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response {
+        let head_only = request.method() == Method::HEAD;
         let answer = match (Resource::of(request.uri().path()), request.method()) {
             (Some(resource), &Method::POST) => self.publish(resource, request).await,
-            (Some(Resource::Channels), &Method::GET) => Box::pin(self.read(request)).await,
+            (Some(Resource::Channels), &Method::GET | &Method::HEAD) => Box::pin(self.read(request)).await,
             (Some(resource), method) => Err(method_not_allowed(resource, method)),
             (None, _) => Err(no_such_resource(request.uri())),
         };
-        answer.unwrap_or_else(IntoResponse::into_response)
+        let answer = answer.unwrap_or_else(IntoResponse::into_response);
+        if head_only { answer.map(|_| Body::empty()) } else { answer }
     }
 
     async fn publish(self: &Arc<Self>, resource: Resource, request: Request<Incoming>) -> Result<Response, Problem> {
@@ -110,7 +113,7 @@ fn no_such_resource(uri: &Uri) -> Problem {
 fn method_not_allowed(resource: Resource, method: &Method) -> Problem {
     let (allowed, what) = match resource {
         Resource::Root => ("POST", "POST to publish to the default channel"),
-        Resource::Channels => ("GET, POST", "POST to publish and GET to subscribe"),
+        Resource::Channels => ("GET, HEAD, POST", "POST to publish and GET to subscribe"),
     };
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not served here: use {what}")).allowing(allowed)
 }
