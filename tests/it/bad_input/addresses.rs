@@ -67,9 +67,9 @@ fn methods() -> Vec<Case> {
     let mut cases = Vec::new();
     for method in ["PUT", "DELETE", "PATCH", "TRACE", "OPTIONS", "BREW", "post"] {
         let request = request(format!("{method} /channels/a"), format!("{EVENT}content-length: 0\r\n"), "");
-        cases.push(Case::refused(method, request, 405, "takes POST to publish"));
+        cases.push(Case::refused(method, request, 405, "is not served here: use POST"));
     }
-    cases.push(Case::refused("GET /", request("GET /", "", ""), 405, "takes POST to publish"));
+    cases.push(Case::refused("GET /", request("GET /", "", ""), 405, "is not served here: use POST"));
     cases.push(Case::refused("CONNECT", request("CONNECT elsewhere:80", "", ""), 404, "there is nothing"));
     cases.push(Case::refused("OPTIONS *", request("OPTIONS *", "", ""), 404, "there is nothing at *"));
     cases.push(Case::unread("a method that is none", request("P@ST /channels/a", "", ""), 400));

@@ -38,7 +38,7 @@ fn bodies() -> Vec<Case> {
         // A client that sends all before it reads still gets its answer.
         Case::refused("a large body for no channel", request("POST /channels/..", format!("content-length: {}\r\n", 16 << 20), vec![0; 16 << 20]), 400, "`..`"),
         Case::refused("a large body for no resource", request("POST /x", format!("content-length: {}\r\n", 4 << 20), too_large()), 404, "nothing at /x"),
-        Case::refused("a large body with another method", request("PUT /channels/a", format!("content-length: {}\r\n", 4 << 20), too_large()), 405, "takes POST"),
+        Case::refused("a large body with another method", request("PUT /channels/a", format!("content-length: {}\r\n", 4 << 20), too_large()), 405, "is not served here: use POST"),
         Case::refused("a body that is cut off", raw("content-length: 10\r\n", "xxx"), 400, "could not be read: end of file").cut(),
         Case::refused("a chunk that is cut off", chunked("5\r\nxx"), 400, "could not be read: end of file").cut(),
         Case::refused("chunks without an end", chunked("2\r\nxx\r\n"), 400, "could not be read").cut(),
