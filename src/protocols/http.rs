@@ -4,10 +4,10 @@ use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    http::{Method, Request, StatusCode, Uri},
+    http::{Method, Request, StatusCode, Uri, Version, request::Parts},
     response::{IntoResponse, Response},
 };
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use meshgate_api::Str;
 use tokio::sync::Semaphore;
 use tower::{ServiceBuilder, service_fn};
@@ -61,30 +61,32 @@ impl Http {
 
     /// Paths are matched here, and not by a router's patterns, because the levels of a channel may be empty and are decoded one by one.
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response {
-        let head_only = request.method() == Method::HEAD;
-        let answer = match (Resource::of(request.uri().path()), request.method()) {
-            (Some(resource), &Method::POST) => self.publish(resource, request).await,
-            (Some(Resource::Channels), &Method::GET | &Method::HEAD) => Box::pin(self.read(request)).await,
+        let (head, mut body) = request.into_parts();
+        let answer = match (Resource::of(head.uri.path()), &head.method) {
+            (Some(resource), &Method::POST) => self.publish(resource, &head, &mut body).await,
+            (Some(Resource::Channels), &Method::GET | &Method::HEAD) => Box::pin(self.read(&head)).await,
             (Some(resource), method) => Err(method_not_allowed(resource, method)),
-            (None, _) => Err(no_such_resource(request.uri())),
+            (None, _) => Err(no_such_resource(&head.uri)),
         };
+        if head.version == Version::HTTP_2 && !body.is_end_stream() {
+            tokio::spawn(body::discard(body));
+        }
         let answer = answer.unwrap_or_else(IntoResponse::into_response);
-        if head_only { answer.map(|_| Body::empty()) } else { answer }
+        if head.method == Method::HEAD { answer.map(|_| Body::empty()) } else { answer }
     }
 
-    async fn publish(self: &Arc<Self>, resource: Resource, request: Request<Incoming>) -> Result<Response, Problem> {
-        head::check(&request)?;
+    async fn publish(self: &Arc<Self>, resource: Resource, head: &Parts, body: &mut Incoming) -> Result<Response, Problem> {
+        head::check(head)?;
         let channel = match resource {
-            Resource::Channels => address::channel(request.uri())?,
+            Resource::Channels => address::channel(&head.uri)?,
             Resource::Root => self.default_channel.clone().ok_or_else(no_default_channel)?,
         };
-        publish::publish(self, channel, request).await
+        publish::publish(self, channel, head, body).await
     }
 
-    async fn read(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response, Problem> {
-        head::check(&request)?;
-        let filter = address::filter(request.uri())?;
-        read::read(self, filter, request.into_parts().0).await
+    async fn read(self: &Arc<Self>, head: &Parts) -> Result<Response, Problem> {
+        head::check(head)?;
+        read::read(self, address::filter(&head.uri)?, head).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! Reading a request's body: capped by `max_body`, and accounted for in `limits.in_flight` before memory grows.
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -15,6 +15,9 @@ use super::problem::Problem;
 
 /// What a publish occupies besides its body, about: headers, event, record.
 const OVERHEAD: usize = 2 << 10;
+/// How much of a refused body is read, and for how long.
+const DISCARD_BYTES: usize = 8 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// A body, and its share of `limits.in_flight` until the answer.
 pub(super) struct Taken {
@@ -31,7 +34,7 @@ struct Share {
 /// Reads the whole body, no more than `max_body` bytes of it. What a refused client still sends is left to its connection.
 pub(super) async fn take(
     headers: &HeaderMap,
-    mut body: Incoming,
+    body: &mut Incoming,
     max_body: usize,
     budget: &Arc<Semaphore>,
 ) -> Result<Taken, Problem> {
@@ -64,6 +67,20 @@ pub(super) async fn take(
         whole.put(data);
     }
     Ok(Taken { bytes: if whole.is_empty() { first } else { whole.freeze() }, _share: share })
+}
+
+/// Reads some of what is left of a refused body while its answer is on its way: HTTP/2 resets the stream of a body that nobody
+/// reads, and there are clients that then forget the answer.
+pub(super) async fn discard(mut body: Incoming) {
+    let mut left = DISCARD_BYTES;
+    let discarding = async {
+        while left > 0 && let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    if tokio::time::timeout(DISCARD_TIME, discarding).await.is_err() {
+        tracing::debug!("a refused body was still being sent");
+    }
 }
 
 impl Share {

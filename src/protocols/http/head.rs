@@ -1,15 +1,15 @@
 //! What RFC 9112 asks of a request's head and hyper leaves to its user.
 
-use axum::http::{HeaderMap, Request, StatusCode, Version, header};
+use axum::http::{HeaderMap, StatusCode, Version, header, request::Parts};
 
 use super::problem::Problem;
 
 /// Refuses a request whose target is in doubt, or whose body is in a coding that is not undone here.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Problem> {
-    if request.version() == Version::HTTP_11 {
-        check_host(request.headers())?;
+pub(super) fn check(head: &Parts) -> Result<(), Problem> {
+    if head.version == Version::HTTP_11 {
+        check_host(&head.headers)?;
     }
-    check_codings(request.headers())
+    check_codings(&head.headers)
 }
 
 /// HTTP/1.1 has exactly one `host` (section 3.2), which is a host and perhaps a port.

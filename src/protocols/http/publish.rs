@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    http::{HeaderMap, Request},
+    http::{HeaderMap, request::Parts},
     response::Response,
 };
 use hyper::body::Incoming;
@@ -18,9 +18,13 @@ use crate::{
 };
 
 /// Answers `POST /channels/{channel}`.
-pub(super) async fn publish(http: &Arc<Http>, channel: Str, request: Request<Incoming>) -> Result<Response, Problem> {
-    query::none(request.uri())?;
-    let (head, body) = request.into_parts();
+pub(super) async fn publish(
+    http: &Arc<Http>,
+    channel: Str,
+    head: &Parts,
+    body: &mut Incoming,
+) -> Result<Response, Problem> {
+    query::none(&head.uri)?;
     let gateway = &http.gateway;
     let body = body::take(&head.headers, body, gateway.limits.max_body, &http.in_flight).await?;
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) = match decode(&head.headers, body.bytes.clone(), &channel) {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Answers `GET /channels/{filter}`.
-pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: Parts) -> Result<Response, Problem> {
+pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Parts) -> Result<Response, Problem> {
     accepts_event_stream(&request.headers)?;
     let last_event_id = header_text(&request.headers, "last-event-id")?.filter(|id| !id.is_empty());
     let query = query::read(&request.uri, last_event_id)?;
