@@ -75,7 +75,12 @@ impl Http {
         if head.method == Method::HEAD { answer.map(|_| Body::empty()) } else { answer }
     }
 
-    async fn publish(self: &Arc<Self>, resource: Resource, head: &Parts, body: &mut Incoming) -> Result<Response, Problem> {
+    async fn publish(
+        self: &Arc<Self>,
+        resource: Resource,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<Response, Problem> {
         head::check(head)?;
         let channel = match resource {
             Resource::Channels => address::channel(&head.uri)?,

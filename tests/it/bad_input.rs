@@ -142,7 +142,10 @@ impl Target {
 
 fn every_case(target: &Target) -> Vec<Case> {
     let cursor = reads::cursor(&target.address);
-    [attributes::cases(), json::cases(), addresses::cases(), reads::cases(&cursor), framing::cases()].into_iter().flatten().collect()
+    [attributes::cases(), json::cases(), addresses::cases(), reads::cases(&cursor), framing::cases()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[test]
@@ -176,7 +179,11 @@ fn nothing_is_left_behind() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let largest = wire::post(wire::EVENT, vec![b'x'; 1 << 20]);
-    assert_eq!(exchange(&target.address, &largest, false).expect("an answer").status, 202, "`limits.in_flight` is whole");
+    assert_eq!(
+        exchange(&target.address, &largest, false).expect("an answer").status,
+        202,
+        "`limits.in_flight` is whole"
+    );
 }
 
 #[test]

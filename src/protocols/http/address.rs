@@ -34,7 +34,8 @@ pub(super) fn filter(uri: &Uri) -> Result<ChannelFilter, Problem> {
             _ => level.decoded,
         })
     }))?;
-    ChannelFilter::parse(text.clone()).map_err(|problem| Problem::bad_request(format!("channel filter `{text}`: {problem}")))
+    ChannelFilter::parse(text.clone())
+        .map_err(|problem| Problem::bad_request(format!("channel filter `{text}`: {problem}")))
 }
 
 struct Level<'a> {
@@ -85,7 +86,9 @@ pub(super) fn check_percent_encoding(raw: &str) -> Result<(), Problem> {
     while let Some(at) = memchr::memchr(b'%', rest) {
         rest = &rest[at + 1..];
         if rest.len() < 2 || !rest[..2].iter().all(u8::is_ascii_hexdigit) {
-            return Err(Problem::bad_request(format!("`{raw}` is not percent-encoded: `%` needs two hexadecimal digits (write %25)")));
+            return Err(Problem::bad_request(format!(
+                "`{raw}` is not percent-encoded: `%` needs two hexadecimal digits (write %25)"
+            )));
         }
     }
     Ok(())

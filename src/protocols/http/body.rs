@@ -74,7 +74,9 @@ pub(super) async fn take(
 pub(super) async fn discard(mut body: Incoming) {
     let mut left = DISCARD_BYTES;
     let discarding = async {
-        while left > 0 && let Some(Ok(frame)) = body.frame().await {
+        while left > 0
+            && let Some(Ok(frame)) = body.frame().await
+        {
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
         }
     };

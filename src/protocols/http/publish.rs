@@ -27,11 +27,14 @@ pub(super) async fn publish(
     query::none(&head.uri)?;
     let gateway = &http.gateway;
     let body = body::take(&head.headers, body, gateway.limits.max_body, &http.in_flight).await?;
-    let (submissions, batch): (SmallVec<[Submission; 1]>, bool) = match decode(&head.headers, body.bytes.clone(), &channel) {
-        Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
-        Ok(Decoded::Batch(messages)) => (messages.into_iter().map(|message| message.map(Arc::new).map_err(refused)).collect(), true),
-        Err(error) => (SmallVec::from_iter([Err(refused(error))]), false),
-    };
+    let (submissions, batch): (SmallVec<[Submission; 1]>, bool) =
+        match decode(&head.headers, body.bytes.clone(), &channel) {
+            Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
+            Ok(Decoded::Batch(messages)) => {
+                (messages.into_iter().map(|message| message.map(Arc::new).map_err(refused)).collect(), true)
+            }
+            Err(error) => (SmallVec::from_iter([Err(refused(error))]), false),
+        };
     let receipts = gateway.publish(Listener::Http, submissions).await;
     Ok(outcome::answer(gateway, &receipts, batch, prefers_representation(&head.headers)))
 }
@@ -47,6 +50,7 @@ fn prefers_representation(headers: &HeaderMap) -> bool {
     preferences.flat_map(|value| value.split(',')).any(|preference| {
         let preference = preference.split(';').next().unwrap_or_default();
         let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
-        name.trim().eq_ignore_ascii_case("return") && value.trim().trim_matches('"').eq_ignore_ascii_case("representation")
+        name.trim().eq_ignore_ascii_case("return")
+            && value.trim().trim_matches('"').eq_ignore_ascii_case("representation")
     })
 }

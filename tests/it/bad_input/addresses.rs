@@ -52,10 +52,17 @@ fn channels() -> Vec<Case> {
         (&*far_too_long, "this one has 60000"),
     ];
     let unread = ["channels/a", "", "/channels/a b", "/channels/a\u{1}b", "/channels/a\0b"];
-    let mut cases: Vec<_> =
-        refused.into_iter().map(|(target, says)| Case::refused(format!("{target:.60}"), post_to(target), 400, says)).collect();
+    let mut cases: Vec<_> = refused
+        .into_iter()
+        .map(|(target, says)| Case::refused(format!("{target:.60}"), post_to(target), 400, says))
+        .collect();
     cases.extend(unread.map(|target| Case::unread(target.escape_debug().to_string(), post_to(target), 400)));
-    cases.push(Case::refused("POST / without a default channel", post_to("/"), 404, "`listeners.http.default_channel`"));
+    cases.push(Case::refused(
+        "POST / without a default channel",
+        post_to("/"),
+        404,
+        "`listeners.http.default_channel`",
+    ));
     cases.push(Case::refused("another resource", post_to("/channel/a"), 404, "nothing at /channel/a"));
     // A URL's fragment is not part of a request; hyper takes it off.
     cases.push(Case::stored("a fragment", post_to("/channels/a#b")));

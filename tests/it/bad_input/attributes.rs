@@ -67,6 +67,9 @@ pub(super) fn cases() -> Vec<Case> {
         (b"content-type: a/b\r\ncontent-type: a/b", "`content-type` is given more than once"),
     ];
     let named = |changes: &[u8]| format!("binary: {}", changes.escape_ascii());
-    let refused = refused.iter().map(|(changes, says)| Case::refused(named(changes), post(changed(changes), "data"), 400, says));
-    refused.chain([Case::refused("a stray ce- header", post("ce-x: a\r\n", "data"), 400, "`specversion` is missing")]).collect()
+    let refused =
+        refused.iter().map(|(changes, says)| Case::refused(named(changes), post(changed(changes), "data"), 400, says));
+    refused
+        .chain([Case::refused("a stray ce- header", post("ce-x: a\r\n", "data"), 400, "`specversion` is missing")])
+        .collect()
 }

@@ -20,7 +20,10 @@ fn chunked(body: &str) -> Vec<u8> {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    [bodies(), lengths(), codings(), chunks(), heads(), large_heads(), other_protocols()].into_iter().flatten().collect()
+    [bodies(), lengths(), codings(), chunks(), heads(), large_heads(), other_protocols()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn bodies() -> Vec<Case> {
@@ -31,15 +34,41 @@ fn bodies() -> Vec<Case> {
     vec![
         // Answered before it is sent: nobody waits for it.
         Case::refused("a terabyte announced", raw("content-length: 1099511627776\r\n", "xx"), 413, says),
-        Case::refused("one byte too many announced", raw(format!("content-length: {}\r\n", MAX_BODY + 1), ""), 413, says),
+        Case::refused(
+            "one byte too many announced",
+            raw(format!("content-length: {}\r\n", MAX_BODY + 1), ""),
+            413,
+            says,
+        ),
         Case::refused("too large a body", post(EVENT, too_large()), 413, says),
         Case::refused("too large a chunk that never ends", chunked(&chunk), 413, says),
         Case::refused("too large a body expected", raw(expect, ""), 413, says),
         // A client that sends all before it reads still gets its answer.
-        Case::refused("a large body for no channel", request("POST /channels/..", format!("content-length: {}\r\n", 16 << 20), vec![0; 16 << 20]), 400, "`..`"),
-        Case::refused("a large body for no resource", request("POST /x", format!("content-length: {}\r\n", 4 << 20), too_large()), 404, "nothing at /x"),
-        Case::refused("a large body with another method", request("PUT /channels/a", format!("content-length: {}\r\n", 4 << 20), too_large()), 405, "is not served here: use POST"),
-        Case::refused("a body that is cut off", raw("content-length: 10\r\n", "xxx"), 400, "could not be read: end of file").cut(),
+        Case::refused(
+            "a large body for no channel",
+            request("POST /channels/..", format!("content-length: {}\r\n", 16 << 20), vec![0; 16 << 20]),
+            400,
+            "`..`",
+        ),
+        Case::refused(
+            "a large body for no resource",
+            request("POST /x", format!("content-length: {}\r\n", 4 << 20), too_large()),
+            404,
+            "nothing at /x",
+        ),
+        Case::refused(
+            "a large body with another method",
+            request("PUT /channels/a", format!("content-length: {}\r\n", 4 << 20), too_large()),
+            405,
+            "is not served here: use POST",
+        ),
+        Case::refused(
+            "a body that is cut off",
+            raw("content-length: 10\r\n", "xxx"),
+            400,
+            "could not be read: end of file",
+        )
+        .cut(),
         Case::refused("a chunk that is cut off", chunked("5\r\nxx"), 400, "could not be read: end of file").cut(),
         Case::refused("chunks without an end", chunked("2\r\nxx\r\n"), 400, "could not be read").cut(),
         Case::stored("no body and no length", request("POST /channels/bad", "", "")),
@@ -80,7 +109,9 @@ fn codings() -> Vec<Case> {
         "content-length: 0\r\ntransfer-encoding: chunked\r\n",
         "transfer-encoding: chunked\r\ncontent-length: 99999999\r\n",
     ];
-    cases.extend(both.map(|headers| Case::stored(headers.trim_end().escape_debug().to_string(), raw(headers, format!("0\r\n\r\n{HIDDEN}")))));
+    cases.extend(both.map(|headers| {
+        Case::stored(headers.trim_end().escape_debug().to_string(), raw(headers, format!("0\r\n\r\n{HIDDEN}")))
+    }));
     let old = String::from_utf8(chunked("0\r\n\r\n")).expect("UTF-8").replace("HTTP/1.1", "HTTP/1.0");
     cases.push(Case::unread("chunks in HTTP/1.0", old.into_bytes(), 400));
     cases
@@ -98,7 +129,8 @@ fn chunks() -> Vec<Case> {
         ("1;a\nb\r\nx\r\n0\r\n\r\n", "newline"),
     ];
     let named = |body: &str| format!("chunks: {}", body.escape_debug());
-    let mut cases: Vec<_> = bodies.map(|(body, says)| Case::refused(named(body), chunked(&format!("{body}{HIDDEN}")), 400, says)).into();
+    let mut cases: Vec<_> =
+        bodies.map(|(body, says)| Case::refused(named(body), chunked(&format!("{body}{HIDDEN}")), 400, says)).into();
     cases.push(Case::refused("a huge chunk announced", chunked("FFFFFFFFFFFF\r\nx"), 400, "could not be read").cut());
     cases
 }
@@ -119,7 +151,8 @@ fn heads() -> Vec<Case> {
         b"caf\xC3\xA9: a",
     ];
     let mut cases: Vec<_> = unread.map(|lines| Case::unread(lines.escape_ascii().to_string(), with(lines), 400)).into();
-    let host = |host: &str| format!("POST /channels/bad HTTP/1.1\r\n{host}{EVENT}content-length: 0\r\n\r\n").into_bytes();
+    let host =
+        |host: &str| format!("POST /channels/bad HTTP/1.1\r\n{host}{EVENT}content-length: 0\r\n\r\n").into_bytes();
     for (lines, says) in [
         ("", "`host` is missing"),
         ("host: a\r\nhost: a\r\n", "`host` is given more than once"),
@@ -133,7 +166,10 @@ fn heads() -> Vec<Case> {
     for version in ["HTTP/1.2", "HTTP/2.0", "HTTP/9", "http/1.1", "HTTP/1.1 x"] {
         cases.push(Case::unread(version, good.replace("HTTP/1.1", version).into_bytes(), 400));
     }
-    cases.push(Case::stored("HTTP/1.0, without a host", String::from_utf8(host("")).expect("UTF-8").replace("HTTP/1.1", "HTTP/1.0").into()));
+    cases.push(Case::stored(
+        "HTTP/1.0, without a host",
+        String::from_utf8(host("")).expect("UTF-8").replace("HTTP/1.1", "HTTP/1.0").into(),
+    ));
     // RFC 9112, section 2.2: a recipient may take a bare line feed for a line's end, and skips empty lines before a request.
     cases.push(Case::stored("bare line feeds", good.replace('\r', "").into()));
     cases.push(Case::stored("empty lines before the request", format!("\r\n\r\n{good}").into()));

@@ -41,7 +41,10 @@ fn broken() -> Vec<Case> {
         ("null", b"null".to_vec(), "expected a JSON object"),
         ("a string", b"\"event\"".to_vec(), "expected a JSON object"),
     ];
-    bodies.into_iter().map(|(name, body, says)| Case::refused(format!("structured: {name}"), structured(body), 400, says)).collect()
+    bodies
+        .into_iter()
+        .map(|(name, body, says)| Case::refused(format!("structured: {name}"), structured(body), 400, says))
+        .collect()
 }
 
 /// Objects with wrong members.
@@ -53,7 +56,10 @@ fn members() -> Vec<Case> {
         (r#"{"specversion":"1.0","id":1,"source":"/bad","type":"bad"}"#, "`id` must be a string"),
         (r#"{"specversion":1.0,"id":"bad","source":"/bad","type":"bad"}"#, "`specversion` must be a string"),
         (r#"{"specversion":"0.3","id":"bad"}"#, "`specversion` must be \"1.0\""),
-        (r#"{"specversion":"1.0","id":"bad","source":"/bad","type":"io.meshgate.ack"}"#, "`type` must not begin with io.meshgate."),
+        (
+            r#"{"specversion":"1.0","id":"bad","source":"/bad","type":"io.meshgate.ack"}"#,
+            "`type` must not begin with io.meshgate.",
+        ),
     ];
     let more = [
         (r#""id":"again""#, "`id` is given more than once"),
@@ -94,7 +100,12 @@ fn nested() -> Vec<Case> {
         Case::refused("a deep array", structured(&open), 400, "expected a JSON object"),
         Case::refused("deep objects", structured("{\"a\":".repeat(DEPTH)), 400, "EOF while parsing"),
         Case::refused("a deep batch", post_as("application/cloudevents-batch+json", &open), 400, "EOF while parsing"),
-        Case::refused("a deep attribute", structured(member("x", &format!("{open}{close}"))), 400, "attributes have no structure"),
+        Case::refused(
+            "a deep attribute",
+            structured(member("x", &format!("{open}{close}"))),
+            400,
+            "attributes have no structure",
+        ),
         Case::refused("deep data, cut off", structured(member("data", &open)), 400, "expected value"),
         Case::stored("deep data", structured(member("data", &format!("{open}{close}")))),
     ]
@@ -121,7 +132,10 @@ fn batches() -> Vec<Case> {
         .collect();
     for (bad, says) in [("{}", "`specversion` is missing"), ("null", "expected a JSON object")] {
         let one_of_three = batch(format!("[{event},{bad},{event}]"));
-        cases.push(Case { stores: 2, ..Case::refused(format!("batch: {bad} between two events"), one_of_three, 400, says) });
+        cases.push(Case {
+            stores: 2,
+            ..Case::refused(format!("batch: {bad} between two events"), one_of_three, 400, says)
+        });
     }
     cases
 }

@@ -83,7 +83,12 @@ fn cursors(good: &str) -> Vec<Case> {
             cases.push(Case::refused(format!("last-event-id: {name}"), header, 400, says));
         }
     }
-    cases.push(Case::refused("last-event-id: no ASCII", get("/channels/a", b"last-event-id: \xFF\r\n"), 400, "last-event-id"));
+    cases.push(Case::refused(
+        "last-event-id: no ASCII",
+        get("/channels/a", b"last-event-id: \xFF\r\n"),
+        400,
+        "last-event-id",
+    ));
     cases
 }
 
@@ -100,7 +105,12 @@ fn headers() -> Vec<Case> {
         .into_iter()
         .map(|accept| {
             let headers = [b"accept: ", accept, b"\r\n"].concat();
-            Case::refused(format!("accept: {}", accept.escape_ascii()), get("/channels/a", headers), 406, "accept text/event-stream")
+            Case::refused(
+                format!("accept: {}", accept.escape_ascii()),
+                get("/channels/a", headers),
+                406,
+                "accept text/event-stream",
+            )
         })
         .collect();
     let websocket = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
