@@ -7,5 +7,7 @@ mod harness;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod publish;
+#[cfg(feature = "kafka")]
+mod quickstart;
 mod serve;
 mod subscribe;
