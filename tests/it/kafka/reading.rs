@@ -61,15 +61,34 @@ async fn from_a_time() {
         ("2100-01-01T00:00:00Z", &[]),
     ] {
         let mut stream = Stream::open(&gateway, &format!("c/*?from={from}")).await;
-        gateway.store("c/1", "end").await;
-        let mut found = stream.ids(expected.len() + 1).await;
-        found.retain(|id| id != "end");
+        let end = publish_to_both(&gateway, from).await;
+        let mut found = Vec::new();
+        while end.iter().any(|id| !found.contains(id)) {
+            found.extend(stream.ids(1).await);
+        }
+        found.retain(|id| id.contains(':')); // the ends of all rounds are later than any of these times
         found.sort();
-        found.dedup();
-        // What was stored by the rounds before this one is later than all of them.
-        found.retain(|id| id.contains(':'));
         assert_eq!(found, expected, "{from}");
     }
+}
+
+/// Stores one event in each of two partitions: all that was there before has come once both have come.
+async fn publish_to_both(gateway: &Gateway, id: &str) -> Vec<String> {
+    let mut used = Vec::new();
+    for n in 0.. {
+        let id = format!("{n} of {}", id.replace(':', "."));
+        let event = json!({ "specversion": "1.0", "id": id, "source": "/s", "type": "t" });
+        let receipts = publish(gateway, &format!("c/{n}"), &[event]).await;
+        let position = receipts[0]["stored"][0]["position"].as_str().expect("a position").to_owned();
+        let partition = position.split(':').next().expect("a partition").to_owned();
+        if used.iter().all(|(known, _)| *known != partition) {
+            used.push((partition, id));
+        }
+        if used.len() == 2 {
+            break;
+        }
+    }
+    used.into_iter().map(|(_, id)| id).collect()
 }
 
 #[tokio::test]
@@ -171,6 +190,59 @@ async fn one_cursor_over_kafka_and_memory() {
     let mut on = resume(&restarted, "m/**", gone["cursor"].as_str()).await;
     restarted.store("m/second", "on").await;
     assert_eq!(on.ids(1).await, ["on"]);
+}
+
+#[tokio::test]
+async fn what_each_mode_stores_is_read_back() {
+    let [binary, structured, raw] = ["binary", "structured", "raw"].map(|mode| topic(&format!("reading-{mode}"), 1));
+    let gateway = gateway(&format!(
+        r#"channel: "b/+", to: [{{ connector: kafka, topic: {binary} }}]
+           channel: "s/+", to: [{{ connector: kafka, topic: {structured}, mode: structured }}]
+           channel: "r/{{x}}", wrap: {{ type: com.example.raw, subject: "{{x}}" }}, to: [{{ connector: kafka, topic: {raw}, mode: raw }}]"#
+    ))
+    .await;
+    let event = json!({
+        "specversion": "1.0", "id": "ä", "source": "/s", "type": "t", "time": "2018-04-05T17:31:00Z", "city": "Zürich",
+        "datacontenttype": "application/json", "dataschema": "urn:a", "n": 7, "yes": true, "data": { "n": [1] },
+    });
+    for channel in ["b/1", "s/1", "r/1"] {
+        publish(&gateway, channel, &[event.clone()]).await;
+    }
+    let mut stored = event.clone();
+    stored["meshgatechannel"] = json!("s/1");
+    assert_eq!(first(&gateway, "s/*").await, stored);
+    stored["meshgatechannel"] = json!("b/1");
+    stored["n"] = json!("7"); // headers are text
+    stored["yes"] = json!("true");
+    assert_eq!(first(&gateway, "b/*").await, stored);
+    let mut kept = first(&gateway, "r/*").await;
+    assert!(kept["time"].take().is_string());
+    let expected = json!({
+        "specversion": "1.0", "id": "0:0", "source": format!("/kafka/{raw}"), "type": "com.example.raw", "subject": "1", "time": null,
+        "datacontenttype": "application/json", "meshgatechannel": "r/1", "data": { "n": [1] },
+    });
+    assert_eq!(kept, expected);
+}
+
+/// The first event that a filter has, without the cursor.
+async fn first(gateway: &Gateway, filter: &str) -> Value {
+    let mut stream = Stream::open(gateway, &format!("{filter}?from=earliest&meta=true&limit=1")).await;
+    let mut event = stream.event().await.expect("an event");
+    event.as_object_mut().expect("an object").remove("meshgatecursor").expect("a cursor");
+    event
+}
+
+#[tokio::test]
+async fn a_cursor_over_its_limit_is_refused_and_can_be_done_without() {
+    let topic = topic("reading-a-name-that-makes-a-cursor-long", 4);
+    let routes = format!("channel: c/+, to: [{{ connector: kafka, topic: {topic} }}]");
+    let gateway = super::gateway_with(&routes, "limits: { cursor: 64 }").await;
+    let refused = problem(Stream::try_open(&gateway, "c/*", None).await.err().expect("no stream")).await;
+    assert_eq!(refused["status"], 400, "{refused}");
+    assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("resume=no")), "{refused}");
+    let mut stream = Stream::try_open(&gateway, "c/*?resume=no", None).await.expect("a stream");
+    gateway.store("c/1", "1").await;
+    assert_eq!((stream.ids(1).await, &stream.last_id), (ids(1..2), &None));
 }
 
 #[tokio::test]

@@ -189,6 +189,45 @@ async fn a_missing_topic_is_503_and_named() {
 }
 
 #[tokio::test]
+async fn each_event_of_a_batch_has_its_own_topic_and_fate() {
+    let prefix = fresh_name("routing-tenants");
+    for tenant in ["a", "b"] {
+        create(&format!("{prefix}.{tenant}"), 1, &[]);
+    }
+    let routes = format!(r#"channel: c, to: [{{ connector: kafka, topic: "{prefix}.{{tenant}}" }}]"#);
+    let gateway = gateway_with(&routes, "limits: { topics: 2 }").await;
+    let tenants = ["a", "nobody", "b", "a", "none"];
+    let of_tenant = |(n, tenant): (usize, &&str)| {
+        let mut event = event(&n.to_string());
+        event["tenant"] = json!(tenant);
+        event
+    };
+    let batch: Vec<_> = tenants.iter().enumerate().map(of_tenant).collect();
+    let refused = problem(post_batch(&gateway, "c", &batch).await).await;
+    assert_eq!(refused["status"], 503, "{refused}");
+    let fates = refused["events"].as_array().expect("a list");
+    let statuses: Vec<_> = fates.iter().map(|fate| fate["status"].as_u64()).collect();
+    assert_eq!(statuses, [202, 503, 202, 202, 503].map(Some));
+    for (n, tenant) in [(0, "a"), (2, "b"), (3, "a")] {
+        assert_eq!(fates[n]["stored"][0]["topic"], format!("{prefix}.{tenant}"));
+    }
+    for (n, tenant) in [(1, "nobody"), (4, "none")] {
+        assert!(
+            fates[n]["detail"].as_str().is_some_and(|detail| detail.contains(&format!("{prefix}.{tenant}"))),
+            "{refused}"
+        );
+    }
+    let ids: Vec<_> =
+        read(&format!("{prefix}.a"), 2).iter().map(|record| record.header("ce_id").map(str::to_owned)).collect();
+    assert_eq!(ids, [Some("0".to_owned()), Some("3".to_owned())]);
+    // Two topics are as many as this gateway may publish to.
+    create(&format!("{prefix}.third"), 1, &[]);
+    let third = problem(gateway.event("c", "5").header("ce-tenant", "third").send().await.expect("an answer")).await;
+    assert_eq!(third["status"], 503, "{third}");
+    assert!(third["detail"].as_str().is_some_and(|detail| detail.contains("limits.topics")), "{third}");
+}
+
+#[tokio::test]
 async fn too_large_for_the_topic_is_413_for_that_event_alone() {
     let small = topic_with("routing-small", 1, &["max.message.bytes=5000"]);
     let gateway = gateway(&format!("channel: c, to: [{{ connector: kafka, topic: {small} }}]")).await;
