@@ -4,7 +4,7 @@
 
 mod harness;
 
-#[cfg(feature = "kafka")]
+mod durability;
 mod kafka;
 mod publish;
 #[cfg(feature = "kafka")]

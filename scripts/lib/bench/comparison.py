@@ -1,0 +1,37 @@
+"""What `measure` prints about two servers A and B that it has loaded in turn, as figures."""
+
+import re
+import statistics
+
+COLUMNS = ("events", "cpu_us", "p50_us", "p99_us", "rss_mib", "others")
+UNSTEADY = 0.15  # beyond it, says the yardstick's README, somebody else is using the machine
+
+
+class Comparison:
+    def __init__(self, lines):
+        self.rounds = {"A": [], "B": []}
+        for line in lines:
+            if found := re.match(r"([AB]) round \d+\s+(.*)", line):
+                texts = found[2].split()
+                figures = [float(text) if text != "-" else float("nan") for text in texts]
+                self.rounds[found[1]].append(dict(zip(COLUMNS, figures, strict=True)))
+
+    def pairs(self, column):
+        return [(a[column], b[column]) for a, b in zip(self.rounds["A"], self.rounds["B"], strict=True)]
+
+    def ratio(self, column):
+        """Of A to B: the median over the pairs of neighbouring rounds."""
+        return statistics.median(a / b for a, b in self.pairs(column))
+
+    def difference(self, column):
+        """A less B, alike."""
+        return statistics.median(a - b for a, b in self.pairs(column))
+
+    def unsteady(self):
+        """For each side whose rounds are far apart: its name and by how much, as a share of their median."""
+        spreads = {side: spread([figures["events"] for figures in rounds]) for side, rounds in self.rounds.items()}
+        return [(side, value) for side, value in spreads.items() if value > UNSTEADY]
+
+
+def spread(values):
+    return (max(values) - min(values)) / statistics.median(values)

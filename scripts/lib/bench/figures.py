@@ -1,0 +1,110 @@
+"""What is measured. Each figure is a function that yields rows of the table; its documentation is its help."""
+
+import os
+import statistics
+import time
+
+from report import Row, at_least, at_most, shown
+from subscribers import Subscribers
+
+MIB = 1 << 20
+STARTS = 9
+SUBSCRIBERS = 1000
+EVENTS_PER_SECOND = 50
+
+
+def http(rig):
+    """HTTP → memory at 64 connections, against `yardstick http`"""
+    comparison = rig.compare(rig.embedded_default(), "orders/http", "http", "--connections", 64)
+    yield from throughput("HTTP → memory, 64 connections", comparison, 0.80, 1.30)
+
+
+def kafka_64(rig):
+    """HTTP → Kafka at 64 connections, against `yardstick kafka`"""
+    yield from kafka(rig, "kafka.yaml", 64, "linger.ms 1")
+
+
+def kafka_256(rig):
+    """HTTP → Kafka at 256 connections, against `yardstick kafka`"""
+    yield from kafka(rig, "kafka.yaml", 256, "linger.ms 1")
+
+
+def latency(rig):
+    """what the gateway adds to the broker client's latency at 1,000 events/s"""
+    yield from added_latency(rig, "kafka.yaml", "linger.ms 1")
+
+
+def kafka_default(rig):
+    """HTTP → Kafka with the shipped properties: 64 connections, and latency"""
+    yield from kafka(rig, "kafka-default.yaml", 64, "as shipped")
+    yield from added_latency(rig, "kafka-default.yaml", "as shipped")
+
+
+def idle(rig):
+    """the embedded default at rest: memory, time from exec to ready, size of the binary"""
+    resident, ready = [], []
+    for _ in range(STARTS):
+        with rig.embedded_default() as gateway:
+            time.sleep(0.5)
+            resident.append(gateway.resident_kib() / 1024)
+            ready.append(gateway.ready_ms)
+    yield at_most("idle: resident memory, MiB", statistics.median(resident), 20, "{:.1f}")
+    yield at_most(f"ready after exec, ms (median of {STARTS} starts)", statistics.median(ready), 100, "{:.0f}")
+    yield at_most("size of the stripped binary, MiB", os.stat(rig.binary).st_size / MIB, 20, "{:.1f}")
+
+
+def subscribers(rig):
+    """1,000 subscribers of one Kafka topic: connections to the broker, memory of each"""
+    with (
+        rig.topic("orders.subscribers"),
+        rig.kafka_gateway("kafka.yaml") as gateway,
+        Subscribers(gateway.http, "orders/subscribers") as readers,
+    ):
+        readers.publish(20)
+        before = gateway.resident_kib()
+        readers.open(1)
+        readers.deliver(20)
+        with_one = gateway.broker_connections()
+        readers.open(SUBSCRIBERS - 1)
+        readers.deliver(100)
+        with_all = gateway.broker_connections()
+        each = (gateway.resident_kib() - before) / SUBSCRIBERS
+    yield Row(f"connections to Kafka with {SUBSCRIBERS} SSE subscribers", str(with_all), f"= {with_one} (with one)", with_all == with_one)
+    yield at_most("resident memory per SSE subscriber, KiB", each, 60, "{:.1f}")
+
+
+def fanout(rig):
+    """CPU per event delivered to 1,000 subscribers of one Kafka topic, against `yardstick sse`"""
+    flags = ("--sse", SUBSCRIBERS, "--a-feed", EVENTS_PER_SECOND)
+    with rig.topic("orders.fanout"):
+        comparison = rig.compare(rig.kafka_gateway("kafka.yaml"), "orders/fanout", f"sse --rate {EVENTS_PER_SECOND}", *flags)
+    what = f"{SUBSCRIBERS} SSE subscribers: "
+    yield shown(what + "delivered/s, ratio", comparison.ratio("events"))
+    yield at_most(what + "CPU per delivered event, ratio", comparison.ratio("cpu_us"), 1.30)
+
+
+def kafka(rig, configuration, connections, properties):
+    with rig.topic("orders.publish"):
+        yardstick = f"kafka --brokers {rig.kafka()} --topic orders.publish --linger-ms 1"
+        comparison = rig.compare(rig.kafka_gateway(configuration), "orders/publish", yardstick, "--connections", connections)
+    yield from throughput(f"HTTP → Kafka, {connections} connections, {properties}", comparison, 0.95, 1.05)
+
+
+def throughput(what, comparison, events, cpu):
+    yield at_least(f"{what}: events/s, ratio", comparison.ratio("events"), events)
+    yield at_most(f"{what}: CPU per event, ratio", comparison.ratio("cpu_us"), cpu)
+
+
+def added_latency(rig, configuration, properties):
+    with rig.topic("orders.latency"):
+        alone = f"direct:kafka --brokers {rig.kafka()} --topic orders.latency --linger-ms 1"
+        comparison = rig.compare(rig.kafka_gateway(configuration), "orders/latency", alone, "--rate", 1000)
+    what = f"HTTP → Kafka at 1,000 events/s, {properties}: added to the "
+    yield at_most(what + "median, ms", comparison.difference("p50_us") / 1000, 0.3)
+    yield at_most(what + "99th percentile, ms", comparison.difference("p99_us") / 1000, 1.5)
+
+
+FIGURES = {
+    figure.__name__.replace("_", "-"): figure
+    for figure in (http, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout)
+}

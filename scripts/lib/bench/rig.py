@@ -1,0 +1,140 @@
+"""What the figures are measured with: the binaries, the broker, free ports, configurations, `measure`."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import tempfile
+
+from comparison import Comparison
+from gateway import Failed, Gateway
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+BROKERS = ROOT / "scripts/brokers"
+CONFIGURATIONS = ROOT / "benches/e2e"
+# One partition, because the gateway keeps the order of a channel and the yardstick spreads: with more, their batches would differ.
+# The retention is for the disk: each side writes some gigabytes.
+TOPIC = ("--partitions", "1", "--if-not-exists", "--config", "retention.bytes=268435456", "--config", "segment.bytes=67108864")
+
+
+class Rig(contextlib.ExitStack):
+    def __init__(self, rounds):
+        super().__init__()
+        self.rounds, self.broker, self.notes = rounds, None, []
+        self.yardstick_dir = pathlib.Path(os.environ.get("YARDSTICK_DIR", ROOT.parent / "shared/yardstick")).resolve()
+        if not (self.yardstick_dir / "measure").exists():
+            raise Failed(f"no `measure` in {self.yardstick_dir}: set YARDSTICK_DIR")
+        self.folder = pathlib.Path(self.enter_context(tempfile.TemporaryDirectory(prefix="meshgate-bench.")))
+        self.binary = given("MESHGATE") or build(ROOT / "Cargo.toml", "meshgate")
+        self.yardstick = given("YARDSTICK") or build(self.yardstick_dir / "Cargo.toml", "yardstick", cache_dir() / "yardstick")
+
+    def address(self):
+        port = output("python3", ROOT / "scripts/lib/free_ports.py", "1").strip()
+        return f"127.0.0.1:{port}"
+
+    def embedded_default(self):
+        """A gateway with the configuration that is built in, on free ports."""
+        text = (ROOT / "config/default.yaml").read_text()
+        http, admin = self.address(), self.address()
+        for built_in, free in (("127.0.0.1:8080", http), ("127.0.0.1:9090", admin)):
+            if text.count(built_in) != 1:
+                raise Failed(f"config/default.yaml does not name {built_in} once")
+            text = text.replace(built_in, free)
+        file = self.folder / "default.yaml"
+        file.write_text(text)
+        return self.gateway(file, http, admin)
+
+    def kafka_gateway(self, configuration):
+        http, admin = self.address(), self.address()
+        variables = {"HTTP": http, "ADMIN": admin, "BROKER": self.kafka()}
+        return self.gateway(CONFIGURATIONS / configuration, http, admin, os.environ | variables)
+
+    def gateway(self, file, http, admin, environment=None):
+        return Gateway([self.binary, "--config", file], http, admin, self.folder / "log", environment)
+
+    def kafka(self):
+        """The broker's address; it is started at the first call."""
+        if not self.broker:
+            state = self.enter_context(tempfile.TemporaryDirectory(prefix="meshgate-bench."))
+            os.environ["MESHGATE_BROKERS_STATE"] = state
+            self.callback(subprocess.run, [BROKERS, "down", "kafka"])
+            output(BROKERS, "up", "kafka")
+            exports = shlex.split(output(BROKERS, "env", "kafka"))
+            (bootstrap,) = [each.split("=", 1)[1] for each in exports if each.startswith("KAFKA_BOOTSTRAP=")]
+            self.broker = bootstrap.split(",")[0]
+        return self.broker
+
+    @contextlib.contextmanager
+    def topic(self, name):
+        self.kafka()
+        output(BROKERS, "topic", "create", name, *TOPIC)
+        try:
+            yield
+        finally:
+            output(BROKERS, "topic", "delete", name)
+
+    def compare(self, gateway, channel, yardstick, *flags):
+        """Loads the gateway and a yardstick in turn; `direct:…` instead of a yardstick's command is the load tool by itself."""
+        listen = self.address()
+        command = [self.yardstick_dir / "measure", "--yardstick", self.yardstick, "--rounds", self.rounds, *flags]
+        command += ["--a-url", f"http://{gateway.http}/channels/{channel}", "--a-cmd", shlex.join(map(str, gateway.command))]
+        if yardstick.startswith("direct:"):
+            command += ["--b-url", yardstick]
+        else:
+            command += ["--b-url", f"http://{listen}/channels/{channel}", "--b-cmd", f"{self.yardstick} {yardstick} --listen {listen}"]
+        comparison = Comparison(self.measure([str(each) for each in command], gateway.environment))
+        self.notes += [f"{channel}: the rounds of {side} differ by {by:.0%}" for side, by in comparison.unsteady()]
+        return comparison
+
+    def measure(self, command, environment):
+        """Its lines, which are shown as they come."""
+        problems, lines = self.folder / "measure.log", []
+        with open(problems, "wb") as log:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
+        with process:
+            try:
+                for line in process.stdout:
+                    print(f"  {line.rstrip()}", flush=True)
+                    lines.append(line)
+            except BaseException:
+                process.terminate()  # it stops what it has started
+                raise
+        if process.returncode:
+            said = problems.read_text(errors="replace").strip().splitlines()
+            raise Failed(said[-1] if said else f"measure ended with {process.returncode}")
+        return lines
+
+
+def given(variable):
+    """The binary that the environment names."""
+    path = os.environ.get(variable)
+    if path and not os.access(path, os.X_OK):
+        raise Failed(f"{variable}: {path} cannot be executed")
+    return path and str(pathlib.Path(path).resolve())
+
+
+def build(manifest, package, target=None):
+    environment = os.environ | ({"CARGO_TARGET_DIR": str(target)} if target else {})
+    messages = output(
+        *("cargo", "build", "--release", "--locked", "--message-format", "json-render-diagnostics"),
+        *("--manifest-path", manifest, "--package", package),
+        environment=environment,
+    )
+    artifacts = [json.loads(line) for line in messages.splitlines()]
+    (binary,) = [each["executable"] for each in artifacts if each.get("executable") and each["target"]["name"] == package]
+    return binary
+
+
+def cache_dir():
+    """Where the other scripts keep what is made once, too (scripts/lib/common.sh)."""
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "meshgate"
+
+
+def output(*command, environment=None):
+    command = [str(each) for each in command]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT)
+    if done.returncode:
+        raise Failed(f"exit {done.returncode} from {shlex.join(command)}")
+    return done.stdout
