@@ -7,7 +7,6 @@ mod harness;
 mod durability;
 mod kafka;
 mod publish;
-#[cfg(feature = "kafka")]
 mod quickstart;
 mod serve;
 mod subscribe;

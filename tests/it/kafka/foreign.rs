@@ -98,8 +98,8 @@ async fn events_of_another_implementation_are_events() {
         "time": "2020-02-29T12:00:00Z", "datacontenttype": "application/json", "partitionkey": "p", "extra": "€",
         "data": { "n": [1, 2.5, null, "ü"] },
     });
-    write_events(&topic, &[], &[event.clone()]);
-    write_events(&topic, &["--structured"], &[event.clone()]);
+    write_events(&topic, &[], std::slice::from_ref(&event));
+    write_events(&topic, &["--structured"], std::slice::from_ref(&event));
     let mut stream = Stream::open(&gateway, "in?from=earliest").await;
     assert_eq!(stream.events(2).await, [event.clone(), event]);
 }

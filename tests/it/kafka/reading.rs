@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{
-    gateway,
+    create, gateway, gateway_with,
     plain::{bare, write},
-    publish,
+    publish, ready,
 };
 use crate::harness::{
+    eventually,
     gateway::{Gateway, problem},
     kafka::{brokers, topic},
     sse::Stream,
@@ -107,7 +108,7 @@ async fn a_cursor_goes_on_at_any_replica() {
     assert_eq!(stream.ids(4).await, ids(4..8));
     let cursor = stream.last_id.clone();
     let restarted = one.kill_and_restart();
-    super::ready(&restarted).await;
+    ready(&restarted).await;
     publish(&restarted, "c/1", &events(8..9)).await;
     assert_eq!(resume(&restarted, "c/*", cursor.as_deref()).await.ids(1).await, ids(8..9));
     assert_eq!(resume(&two, "c/*", cursor.as_deref()).await.ids(1).await, ids(8..9));
@@ -138,19 +139,13 @@ async fn what_retention_deleted_is_gone() {
     assert_eq!(Stream::open(&gateway, "c?from=earliest").await.ids(3).await, ids(7..10));
     // A topic made anew is shorter than the cursor says.
     brokers(&["topic", "delete", &topic]);
-    super::create(&topic, 1, &[]);
-    let ended = stream_end(&gateway, cursor.as_deref()).await;
-    assert_eq!(ended["status"], 410, "{ended}");
-    assert_eq!(ended["cursor"].is_string(), true);
-}
-
-/// The problem that answers a cursor; the gateway has to learn of the new topic first.
-async fn stream_end(gateway: &Gateway, cursor: Option<&str>) -> Value {
-    let answer = crate::harness::eventually("gone", async || {
-        let answer = Stream::try_open(gateway, "c", cursor).await.err()?;
-        Some(answer)
+    create(&topic, 1, &[]);
+    let ended = eventually("gone, once the gateway knows the new topic", async || {
+        Stream::try_open(&gateway, "c", cursor.as_deref()).await.err()
     });
-    problem(answer.await).await
+    let ended = problem(ended.await).await;
+    assert_eq!(ended["status"], 410, "{ended}");
+    assert!(ended["cursor"].is_string(), "{ended}");
 }
 
 #[tokio::test]
@@ -184,7 +179,7 @@ async fn one_cursor_over_kafka_and_memory() {
     // Another process does not have the memory of this one; Kafka's half of the cursor still holds.
     let cursor = resumed.last_id.clone();
     let restarted = gateway.kill_and_restart();
-    super::ready(&restarted).await;
+    ready(&restarted).await;
     let gone = problem(Stream::try_open(&restarted, "m/**", cursor.as_deref()).await.err().expect("no stream")).await;
     assert_eq!(gone["status"], 410, "{gone}");
     let mut on = resume(&restarted, "m/**", gone["cursor"].as_str()).await;
@@ -206,7 +201,7 @@ async fn what_each_mode_stores_is_read_back() {
         "datacontenttype": "application/json", "dataschema": "urn:a", "n": 7, "yes": true, "data": { "n": [1] },
     });
     for channel in ["b/1", "s/1", "r/1"] {
-        publish(&gateway, channel, &[event.clone()]).await;
+        publish(&gateway, channel, std::slice::from_ref(&event)).await;
     }
     let mut stored = event.clone();
     stored["meshgatechannel"] = json!("s/1");
@@ -236,7 +231,7 @@ async fn first(gateway: &Gateway, filter: &str) -> Value {
 async fn a_cursor_over_its_limit_is_refused_and_can_be_done_without() {
     let topic = topic("reading-a-name-that-makes-a-cursor-long", 4);
     let routes = format!("channel: c/+, to: [{{ connector: kafka, topic: {topic} }}]");
-    let gateway = super::gateway_with(&routes, "limits: { cursor: 64 }").await;
+    let gateway = gateway_with(&routes, "limits: { cursor: 64 }").await;
     let refused = problem(Stream::try_open(&gateway, "c/*", None).await.err().expect("no stream")).await;
     assert_eq!(refused["status"], 400, "{refused}");
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains("resume=no")), "{refused}");

@@ -10,6 +10,7 @@ use super::{
     post_batch, publish, topic_with,
 };
 use crate::harness::{
+    eventually,
     gateway::{Gateway, meshgate, problem},
     kafka::{fresh_name, topic},
     sse::Stream,
@@ -181,7 +182,7 @@ async fn a_missing_topic_is_503_and_named() {
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains(&missing)), "{refused}");
     let mut stream = Stream::open(&gateway, "c").await;
     create(&missing, 1, &[]);
-    crate::harness::eventually("stored", async || {
+    eventually("stored", async || {
         (gateway.event("c", "2").send().await.expect("an answer").status() == 202).then_some(())
     })
     .await;
