@@ -7,5 +7,6 @@ mod harness;
 mod durability;
 mod kafka;
 mod publish;
+mod quickstart;
 mod serve;
 mod subscribe;
