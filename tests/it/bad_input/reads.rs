@@ -1,0 +1,110 @@
+//! Channel filters, queries, cursors and headers of a read.
+
+use std::io::{BufRead, BufReader, Write};
+
+use super::{
+    Case,
+    wire::{connect, request},
+};
+
+fn get(target: &str, headers: impl AsRef<[u8]>) -> Vec<u8> {
+    request(format!("GET {target}"), headers, "")
+}
+
+/// A good cursor of the filter `a`.
+pub(super) fn cursor(address: &str) -> String {
+    let mut stream = connect(address);
+    stream.write_all(&get("/channels/a", "")).expect("it is open");
+    let mut lines = BufReader::new(stream).lines().map(|line| line.expect("a line"));
+    lines.find_map(|line| line.strip_prefix("id: ").map(str::to_owned)).expect("a stream begins with its cursor")
+}
+
+/// `cursor`: a good one of the filter `a`.
+pub(super) fn cases(cursor: &str) -> Vec<Case> {
+    [queries(), cursors(cursor), headers()].into_iter().flatten().collect()
+}
+
+fn queries() -> Vec<Case> {
+    let refused = [
+        ("/channels/", "at least one character"),
+        ("/channels/a+b", "wildcard in the level `a+b` must be the whole level"),
+        ("/channels/%23/a", "wildcard `#` must be the last level"),
+        ("/channels/a/%2E", "no level of a channel is `.` or `..`"),
+        ("/channels/$SYS/**", "does not begin with `$`"),
+        ("/channels/a%2Fb", "write the levels as path segments"),
+        ("/channels/%FF", "`%FF` does not decode to UTF-8"),
+        ("/channels/a?frm=latest", "query `frm` is not known"),
+        ("/channels/a?FROM=latest", "query `FROM` is not known"),
+        ("/channels/a?=latest", "query `` is not known"),
+        ("/channels/a?from=latest&from=earliest", "query `from` is given more than once"),
+        ("/channels/a?limit=1&%6Cimit=1", "query `limit` is given more than once"),
+        ("/channels/a?from=", "`from=`: use latest, earliest"),
+        ("/channels/a?from=LATEST", "`from=LATEST`"),
+        ("/channels/a?from=2026-13-01T00:00:00Z", "`from=2026-13-01T00:00:00Z`"),
+        ("/channels/a?from=1769860800", "`from=1769860800`"),
+        ("/channels/a?from=%zz", "`%zz` is not percent-encoded"),
+        ("/channels/a?from=%FF", "query `%FF` does not decode to UTF-8"),
+        ("/channels/a?limit=0", "`limit=0`"),
+        ("/channels/a?limit=-1", "`limit=-1`"),
+        ("/channels/a?limit=1.5", "`limit=1.5`"),
+        ("/channels/a?limit=18446744073709551616", "`limit=18446744073709551616`"),
+        ("/channels/a?limit", "`limit=`"),
+        ("/channels/a?meta=1", "`meta=1`: use true or false"),
+        ("/channels/a?resume=never", "`resume=never`: use no or yes"),
+        ("/channels/a?group=g", "`group` is for WebSocket, MQTT and webhooks"),
+        ("/channels/a?wait=5s", "`wait` is not built yet"),
+        ("/channels/a?filter=true", "`filter` is not built yet"),
+    ];
+    refused.into_iter().map(|(target, says)| Case::refused(target, get(target, ""), 400, says)).collect()
+}
+
+fn cursors(good: &str) -> Vec<Case> {
+    let cut = &good[..good.len() - 2];
+    let longer = format!("{good}AAAA");
+    // The first six bits of the version stay zero; the next two make it 2.
+    let other_version = format!("Ag{}", &good[2..]);
+    let long = format!("{good}{}", "A".repeat(8 << 10));
+    let after = [
+        ("no cursor", "a", "", "damaged"),
+        ("no base64", "a", "!!!", "damaged"),
+        ("padded", "a", "AAA=", "damaged"),
+        ("cut off", "a", cut, "damaged"),
+        ("more than a cursor", "a", &longer, "damaged"),
+        ("much more than a cursor", "a", &long, "damaged"),
+        ("of another version", "a", &other_version, "format version is not known"),
+        ("of another filter", "b", good, "belongs to another channel filter"),
+    ];
+    let mut cases = Vec::new();
+    for (name, filter, cursor, says) in after {
+        let query = get(&format!("/channels/{filter}?after={cursor}"), "");
+        cases.push(Case::refused(format!("after: {name}"), query, 400, says));
+        if !cursor.is_empty() {
+            let header = get(&format!("/channels/{filter}"), format!("last-event-id: {cursor}\r\n"));
+            cases.push(Case::refused(format!("last-event-id: {name}"), header, 400, says));
+        }
+    }
+    cases.push(Case::refused("last-event-id: no ASCII", get("/channels/a", b"last-event-id: \xFF\r\n"), 400, "last-event-id"));
+    cases
+}
+
+fn headers() -> Vec<Case> {
+    let accepts: [&[u8]; 6] = [
+        b"application/json",
+        b"image/*, text/html",
+        b"text/event-stream;q=0",
+        b"*/*; q=0.0, text/html",
+        b"\xFF",
+        b"application/cloudevents-batch+json",
+    ];
+    let mut cases: Vec<_> = accepts
+        .into_iter()
+        .map(|accept| {
+            let headers = [b"accept: ", accept, b"\r\n"].concat();
+            Case::refused(format!("accept: {}", accept.escape_ascii()), get("/channels/a", headers), 406, "accept text/event-stream")
+        })
+        .collect();
+    let websocket = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    cases.push(Case::refused("a WebSocket", get("/channels/a", websocket), 501, "WebSocket is not built yet"));
+    cases.push(Case { status: 200, ..Case::unread("HEAD", request("HEAD /channels/a", "", ""), 200) });
+    cases
+}
