@@ -19,12 +19,14 @@ use crate::{gateway::Gateway, shutdown::Drain};
 
 mod address;
 mod body;
+mod head;
 mod outcome;
 mod problem;
 mod publish;
 mod query;
 mod read;
 pub mod server;
+mod socket;
 
 pub use problem::Problem;
 
@@ -53,6 +55,7 @@ impl Http {
         let channel = get(read_channel).post(publish_channel);
         Router::new()
             .route("/channels/{*channel}", channel.clone())
+            .route("/channels/", channel.clone()) // whose channel is empty, and refused as such
             .route("/channels", channel)
             .route("/", axum::routing::post(publish_default))
             .fallback(no_such_resource)
@@ -63,19 +66,25 @@ impl Http {
 }
 
 async fn publish_channel(State(http): State<Arc<Http>>, request: Request) -> Response {
-    let channel = address::channel(request.uri());
+    let channel = head::check(&request).and_then(|()| address::channel(request.uri()));
     answer(async { publish::publish(&http, channel?, request).await }.await)
 }
 
 async fn publish_default(State(http): State<Arc<Http>>, request: Request) -> Response {
-    let channel = http.default_channel.clone().ok_or_else(|| {
-        Problem::new(StatusCode::NOT_FOUND, "POST / has no channel: set `listeners.http.default_channel`, or use /channels/{channel}")
-    });
+    let default_channel = || {
+        http.default_channel.clone().ok_or_else(|| {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "POST / has no channel: set `listeners.http.default_channel`, or use /channels/{channel}",
+            )
+        })
+    };
+    let channel = head::check(&request).and_then(|()| default_channel());
     answer(async { publish::publish(&http, channel?, request).await }.await)
 }
 
 async fn read_channel(State(http): State<Arc<Http>>, request: Request) -> Response {
-    let filter = address::filter(request.uri());
+    let filter = head::check(&request).and_then(|()| address::filter(request.uri()));
     answer(async { read::read(&http, filter?, request.into_parts().0).await }.await)
 }
 
@@ -94,5 +103,6 @@ async fn method_not_allowed(uri: Uri) -> Problem {
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {
     tracing::error!("a request handler panicked: a bug; whether its events were stored is unknown");
-    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed; whether the events were stored is unknown").into_response()
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed; whether the events were stored is unknown")
+        .into_response()
 }

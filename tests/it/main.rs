@@ -4,6 +4,8 @@
 
 mod harness;
 
+mod durability;
+mod kafka;
 mod publish;
 mod serve;
 mod subscribe;

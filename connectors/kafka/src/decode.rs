@@ -1,7 +1,7 @@
 //! From a consumed message to a record. Foreign input never stops a reader: what is no event is wrapped.
 
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    str,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -13,15 +13,14 @@ use meshgate_api::{
     connector::Record,
     position::{Place, Position},
 };
-use rdkafka::{
-    Message,
-    message::{BorrowedHeaders, BorrowedMessage, Headers},
-};
+use rdkafka::{Message, message::BorrowedMessage};
 use smallvec::SmallVec;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// About the bytes of one header, to allocate once.
-const HEADER: usize = 48;
+use crate::native::for_each_header;
+
+/// About the bytes of all headers, to allocate once.
+const HEADERS: usize = 512;
 
 /// A topic, and what its native records are known by.
 #[derive(Clone, Debug)]
@@ -39,12 +38,10 @@ impl Origin {
 
 /// Copies the message once, into one buffer, of which everything in the record is a slice.
 pub(crate) fn decode(origin: &Origin, message: &BorrowedMessage<'_>) -> Record {
-    let headers = message.headers();
-    let room = message.key_len() + message.payload_len() + HEADER * headers.map_or(0, Headers::count);
-    let mut copy = Vec::with_capacity(room);
+    let mut copy = Vec::with_capacity(message.key_len() + message.payload_len() + HEADERS);
     let key = message.key().map(|key| put(&mut copy, key));
     let value = message.payload().map(|value| put(&mut copy, value));
-    let headers = headers.map(|headers| copy_headers(headers, &mut copy)).unwrap_or_default();
+    let headers = put_headers(&mut copy, message);
     let copy = Bytes::from(copy);
 
     let partition = message.partition().unsigned_abs();
@@ -78,11 +75,15 @@ fn put(copy: &mut Vec<u8>, bytes: &[u8]) -> Span {
     (from, copy.len())
 }
 
-/// Names and values, without those whose name is not UTF-8: rdkafka panics over them. A null value is an empty one.
-fn copy_headers(headers: &BorrowedHeaders, copy: &mut Vec<u8>) -> SmallVec<[(Span, Span); 16]> {
-    let read = |index| catch_unwind(AssertUnwindSafe(|| headers.try_get(index))).ok().flatten();
-    let sound = (0..headers.count()).filter_map(read);
-    sound.map(|header| (put(copy, header.key.as_bytes()), put(copy, header.value.unwrap_or_default()))).collect()
+/// Names and values, without those whose name is not UTF-8. A null value is an empty one.
+fn put_headers(copy: &mut Vec<u8>, message: &BorrowedMessage<'_>) -> SmallVec<[(Span, Span); 16]> {
+    let mut spans = SmallVec::new();
+    for_each_header(message, |name, value| {
+        if str::from_utf8(name).is_ok() {
+            spans.push((put(copy, name), put(copy, value.unwrap_or_default())));
+        }
+    });
+    spans
 }
 
 /// Unix milliseconds; before 1970 or unknown is 1970.

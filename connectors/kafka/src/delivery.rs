@@ -20,7 +20,6 @@ use rdkafka::{
     ClientContext, Message, Statistics,
     config::RDKafkaLogLevel,
     error::{KafkaError, RDKafkaErrorCode as Code},
-    message::BorrowedMessage,
     producer::{DeliveryResult, ProducerContext},
 };
 use tracing::{debug, error};
@@ -28,6 +27,7 @@ use tracing::{debug, error};
 use crate::{
     client::{code, log_line},
     link::Link,
+    native::never_left,
     trouble::Trouble,
 };
 
@@ -177,19 +177,6 @@ impl Reports {
             }
         }
     }
-}
-
-/// Whether librdkafka is certain that no broker has stored the message.
-#[expect(
-    unsafe_code,
-    reason = "only this function of librdkafka tells 'never sent' from 'perhaps stored', and rdkafka does not wrap it"
-)]
-fn never_left(message: &BorrowedMessage<'_>) -> bool {
-    use rdkafka::bindings::{rd_kafka_message_status, rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED};
-
-    // SAFETY: the pointer is that of a delivery report, which lives at least as long as `message`; the function only reads it.
-    let status = unsafe { rd_kafka_message_status(message.ptr()) };
-    status == RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 
 #[cfg(test)]

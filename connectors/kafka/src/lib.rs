@@ -7,7 +7,8 @@
 //! 3. `publish`: from a batch to outcomes; `partition`: where an event goes; `delivery`: what its delivery report means; `trouble`: when
 //!    the producer must be made anew;
 //! 4. `metadata` and `places`: topics, partitions and offsets, asked once for all who want to know;
-//! 5. `reader`: one reader, who follows `live` (one consumer for all) or has a `replay` of its own (`feed` and `decode` under both).
+//! 5. `reader`: one reader, who follows `live` (one consumer for all) or has a `replay` of its own (`feed` and `decode` under both);
+//! 6. `native`: the calls into librdkafka that rdkafka does not offer.
 //!
 //! *Confirmed* means: on all in-sync replicas. README.md tells what librdkafka does not do by itself.
 
@@ -37,6 +38,7 @@ mod link;
 mod live;
 mod metadata;
 mod naming;
+mod native;
 mod partition;
 mod places;
 mod publish;

@@ -1,6 +1,6 @@
 //! Reading a request's body: capped by `max_body`, and accounted for in `limits.in_flight` before memory grows.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, sync::Arc};
 
 use axum::{
     body::{Body, Bytes},
@@ -15,9 +15,6 @@ use super::problem::Problem;
 
 /// What a publish occupies besides its body, about: headers, event, record.
 const OVERHEAD: usize = 2 << 10;
-/// How much of a refused body is read before the answer, and how long.
-const DISCARD_BYTES: usize = 8 << 20;
-const DISCARD_TIME: Duration = Duration::from_secs(1);
 
 /// A body, and its share of `limits.in_flight` until the answer.
 pub(super) struct Taken {
@@ -31,39 +28,10 @@ struct Share {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Reads the whole body, no more than `max_body` bytes of it.
+/// Reads the whole body, no more than `max_body` bytes of it. What a refused client still sends is left to its connection.
 pub(super) async fn take(
     headers: &HeaderMap,
     mut body: Body,
-    max_body: usize,
-    budget: &Arc<Semaphore>,
-) -> Result<Taken, Problem> {
-    let taken = take_within(headers, &mut body, max_body, budget).await;
-    if taken.is_err() && !headers.contains_key(header::EXPECT) {
-        discard(body).await;
-    }
-    taken
-}
-
-/// A client that is still sending would see a broken connection instead of the answer: some of its body is read and thrown away.
-async fn discard(mut body: Body) {
-    let mut left = DISCARD_BYTES;
-    let discarding = async {
-        while let Some(Ok(frame)) = body.frame().await {
-            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-            if left == 0 {
-                return;
-            }
-        }
-    };
-    if tokio::time::timeout(DISCARD_TIME, discarding).await.is_err() {
-        tracing::debug!("a refused body was still being sent");
-    }
-}
-
-async fn take_within(
-    headers: &HeaderMap,
-    body: &mut Body,
     max_body: usize,
     budget: &Arc<Semaphore>,
 ) -> Result<Taken, Problem> {
@@ -77,7 +45,7 @@ async fn take_within(
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|problem| Problem::bad_request(format!("the body could not be read: {problem}")))?;
+        let frame = frame.map_err(|problem| unreadable(&problem))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + whole.len() + data.len() > max_body {
             return Err(too_large(max_body));
@@ -111,6 +79,15 @@ impl Share {
         }
         Ok(())
     }
+}
+
+/// The body ends too early or is not in chunks as it should be; the innermost error says which.
+fn unreadable(problem: &dyn Error) -> Problem {
+    let mut cause = problem;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    Problem::bad_request(format!("the body could not be read: {cause}"))
 }
 
 fn too_large(max_body: usize) -> Problem {

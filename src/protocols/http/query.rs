@@ -5,6 +5,7 @@ use std::{borrow::Cow, time::SystemTime};
 use axum::http::Uri;
 use meshgate_api::event::parse_timestamp;
 use percent_encoding::percent_decode_str;
+use smallvec::SmallVec;
 
 use super::{address::check_percent_encoding, problem::Problem};
 use crate::deliver::From;
@@ -27,6 +28,7 @@ const NOT_BUILT_YET: [&str; 2] = ["filter", "wait"];
 pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, Problem> {
     let mut query = ReadQuery { from: From::Latest, limit: None, meta: false, resume: true };
     let mut after = None;
+    let mut given = SmallVec::<[Cow<'_, str>; 8]>::new();
     for pair in pairs(uri.query().unwrap_or_default()) {
         let (key, value) = pair?;
         match &*key {
@@ -36,12 +38,18 @@ pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, 
             "limit" => query.limit = Some(limit(&value)?),
             "meta" => query.meta = one_of("meta", &value, ["true", "false"])? == "true",
             "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
-            "group" => return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads")),
+            "group" => {
+                return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
+            }
             later if NOT_BUILT_YET.contains(&later) => {
                 return Err(Problem::bad_request(format!("query `{later}` is not built yet")));
             }
             unknown => return Err(unknown_query(unknown)),
         }
+        if given.contains(&key) {
+            return Err(Problem::bad_request(format!("query `{key}` is given more than once")));
+        }
+        given.push(key);
     }
     if let Some(cursor) = last_event_id.map(str::to_owned).or(after) {
         query.from = From::Cursor(cursor.into());
@@ -90,7 +98,9 @@ fn from(value: &str) -> Result<From, Problem> {
     }
     // A `+` of a time zone that was not percent-encoded has become a space.
     let time = parse_timestamp(&value.replace(' ', "+")).ok_or_else(|| {
-        Problem::bad_request(format!("`from={value}`: use latest, earliest, or an RFC 3339 time such as 2026-01-31T12:00:00Z"))
+        Problem::bad_request(format!(
+            "`from={value}`: use latest, earliest, or an RFC 3339 time such as 2026-01-31T12:00:00Z"
+        ))
     })?;
     Ok(From::Time(SystemTime::from(time)))
 }

@@ -43,9 +43,10 @@ pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: Parts
 
 fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
     match refused {
-        OpenError::NoRoute => {
-            Problem::new(StatusCode::NOT_FOUND, format!("no route's channel pattern overlaps the filter `{}`", filter.as_str()))
-        }
+        OpenError::NoRoute => Problem::new(
+            StatusCode::NOT_FOUND,
+            format!("no route's channel pattern overlaps the filter `{}`", filter.as_str()),
+        ),
         OpenError::Gone { cursor, detail } => {
             let detail = format!("{detail}; reading can go on from the problem's `cursor`");
             Problem::new(StatusCode::GONE, detail).with_cursor(cursor)
@@ -56,18 +57,20 @@ fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
 
 /// Only what this version serves: an event stream, to whoever wants one or does not say.
 fn accepts_event_stream(headers: &HeaderMap) -> Result<(), Problem> {
-    let upgrade = headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let upgrade =
+        headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
     if upgrade {
         return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "WebSocket is not built yet: read as text/event-stream"));
     }
-    let mut ranges = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok()).peekable();
-    if ranges.peek().is_none() {
+    if !headers.contains_key(header::ACCEPT) {
         return Ok(());
     }
+    let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
     let mut pages = false;
     for range in ranges.flat_map(|accept| accept.split(',')) {
         let (range, parameters) = range.split_once(';').unwrap_or((range, ""));
-        let refused = parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        let refused =
+            parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
         match &*range.trim().to_ascii_lowercase() {
             _ if refused => {}
             "text/event-stream" | "text/*" | "*/*" => return Ok(()),
@@ -84,7 +87,9 @@ fn accepts_event_stream(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let text = |value: &'a HeaderValue| value.to_str().map_err(|_| Problem::bad_request(format!("header {name} is not ASCII")));
+    let text = |value: &'a HeaderValue| {
+        value.to_str().map_err(|_| Problem::bad_request(format!("header {name} is not ASCII")))
+    };
     headers.get(name).map(text).transpose()
 }
 

@@ -11,10 +11,13 @@ use hyper_util::{
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 
+use super::socket::Socket;
 use crate::shutdown::Drain;
 
 /// A client that has not sent its request's head by then is closed.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client of HTTP/2 is asked so often whether it is still there.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
 /// The largest request head, in bytes.
 const MAX_HEAD: usize = 64 << 10;
 /// After `accept` failed (mostly: no file descriptors left), wait so long for something to be closed.
@@ -44,7 +47,11 @@ impl Server {
     pub async fn serve(self, router: Router, mut drain: Drain, connections: Gauge) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
-        builder.http2().timer(TokioTimer::new()).max_header_list_size(MAX_HEAD as u32);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_INTERVAL)
+            .max_header_list_size(MAX_HEAD as u32);
         let graceful = GracefulShutdown::new();
         loop {
             let accepted = tokio::select! {
@@ -80,7 +87,7 @@ fn serve_connection(
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + use<> {
     let service = TowerToHyperService::new(router.clone());
-    graceful.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned())
+    graceful.watch(builder.serve_connection(TokioIo::new(Socket::new(stream)), service).into_owned())
 }
 
 /// Counts a connection while it lives.

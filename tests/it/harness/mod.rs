@@ -1,5 +1,7 @@
 //! Starts gateways and finds brokers.
 
+pub mod broker;
+pub mod connection;
 pub mod gateway;
 pub mod kafka;
 pub mod sse;

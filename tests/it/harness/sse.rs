@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use reqwest::Response;
+use reqwest::{Client, Response};
 use serde_json::Value;
 
 use super::{PATIENCE, gateway::Gateway};
@@ -34,17 +34,31 @@ impl Stream {
     }
 
     /// Opens a stream; `Err` is an answer other than 200.
-    pub async fn try_open(gateway: &Gateway, filter_and_query: &str, last_event_id: Option<&str>) -> Result<Self, Response> {
-        let mut request = gateway.client.get(gateway.channel_url(filter_and_query));
+    pub async fn try_open(
+        gateway: &Gateway,
+        filter_and_query: &str,
+        last_event_id: Option<&str>,
+    ) -> Result<Self, Response> {
+        let url = gateway.channel_url(filter_and_query);
+        Self::request(&gateway.client, &url, last_event_id).await.expect("an answer")
+    }
+
+    /// Asks for a stream; `Ok(Err(_))` is an answer other than 200, `Err(_)` no answer.
+    pub async fn request(
+        client: &Client,
+        url: &str,
+        last_event_id: Option<&str>,
+    ) -> reqwest::Result<Result<Self, Response>> {
+        let mut request = client.get(url);
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
-        let answer = request.send().await.expect("an answer");
+        let answer = request.send().await?;
         if answer.status() != 200 {
-            return Err(answer);
+            return Ok(Err(answer));
         }
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
-        Ok(Self { answer, unread: Vec::new(), blocks: VecDeque::new(), last_id: None })
+        Ok(Ok(Self { answer, unread: Vec::new(), blocks: VecDeque::new(), last_id: None }))
     }
 
     /// The next block; `None` at the end of the stream.
@@ -56,7 +70,8 @@ impl Stream {
                 }
                 return Some(block);
             }
-            let chunk = tokio::time::timeout(PATIENCE, self.answer.chunk()).await.expect("something comes in time").ok()??;
+            let chunk =
+                tokio::time::timeout(PATIENCE, self.answer.chunk()).await.expect("something comes in time").ok()??;
             self.unread.extend_from_slice(&chunk);
             while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
                 let text = String::from_utf8(self.unread.drain(..end + 2).collect()).expect("UTF-8");

@@ -155,7 +155,7 @@ fn attribute(whole: &Str, json: &str) -> Result<Option<Value>, &'static str> {
         Some(b'{' | b'[') => Err("must be a string, a boolean or an integer: attributes have no structure"),
         _ => match json.parse() {
             Ok(number) => Ok(Some(Value::Integer(number))),
-            Err(_) => Err("must be an integer of 32 bits, without fraction or exponent"),
+            Err(_) => Err("must be a string, a boolean or an integer of 32 bits without fraction or exponent"),
         },
     }
 }

@@ -1,0 +1,49 @@
+"""A Kafka client that shares no code with the gateway.
+
+    kafka_client.py HOST:PORT read TOPIC            prints PARTITION OFFSET CE_ID VALUE of every record
+    kafka_client.py HOST:PORT grow TOPIC COUNT      adds partitions, up to COUNT
+"""
+
+import sys
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import KafkaAdminClient
+
+
+def read(servers, topic):
+    consumer = KafkaConsumer(
+        bootstrap_servers=servers,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        check_crcs=True,
+        max_poll_records=5000,
+        max_partition_fetch_bytes=4 << 20,
+    )
+    partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+    consumer.assign(partitions)
+    starts, ends = consumer.beginning_offsets(partitions), consumer.end_offsets(partitions)
+    for partition in partitions:
+        consumer.seek(partition, starts[partition])
+    while any(consumer.position(partition) < ends[partition] for partition in partitions):
+        for partition, records in consumer.poll(timeout_ms=1000).items():
+            for record in records:
+                ids = [value.decode() for name, value in record.headers if name == "ce_id"]
+                print(partition.partition, record.offset, *ids, record.value.decode())
+    consumer.close()
+
+
+def grow(servers, topic, count):
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    admin.create_partitions({topic: int(count)})
+    admin.close()
+
+
+COMMANDS = {"read": read, "grow": grow}
+
+
+def main():
+    servers, command, *arguments = sys.argv[1:]
+    COMMANDS[command](servers, *arguments)
+
+
+main()
