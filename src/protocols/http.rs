@@ -1,18 +1,15 @@
 //! The HTTP listener: publish (`POST`) and subscribe (`GET`, server-sent events) on one resource, `/channels/{channel}`.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    extract::{Request, State},
-    http::Uri,
+    http::{Method, Request, StatusCode, Uri},
     response::{IntoResponse, Response},
-    routing::get,
 };
-use hyper::StatusCode;
+use hyper::body::Incoming;
 use meshgate_api::Str;
 use tokio::sync::Semaphore;
-use tower::ServiceBuilder;
+use tower::{ServiceBuilder, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{gateway::Gateway, shutdown::Drain};
@@ -29,6 +26,7 @@ pub mod server;
 mod socket;
 
 pub use problem::Problem;
+use server::Service;
 
 /// What every request works with.
 #[derive(Clone, Debug)]
@@ -50,55 +48,76 @@ impl Http {
         Self { gateway, in_flight, default_channel, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
-    /// The whole resource tree.
-    pub fn router(self) -> Router {
-        let channel = get(read_channel).post(publish_channel);
-        Router::new()
-            .route("/channels/{*channel}", channel.clone())
-            .route("/channels/", channel.clone()) // whose channel is empty, and refused as such
-            .route("/channels", channel)
-            .route("/", axum::routing::post(publish_default))
-            .fallback(no_such_resource)
-            .method_not_allowed_fallback(method_not_allowed)
-            .layer(ServiceBuilder::new().layer(CatchPanicLayer::custom(panicked)))
-            .with_state(Arc::new(self))
+    /// The whole resource tree, as what hyper calls for each request. A handler that panics answers 500, and its connection goes on.
+    pub fn service(self) -> impl Service {
+        let http = Arc::new(self);
+        let dispatch = service_fn(move |request: Request<Incoming>| {
+            let http = http.clone();
+            async move { Ok::<_, Infallible>(http.answer(request).await) }
+        });
+        ServiceBuilder::new().layer(CatchPanicLayer::custom(panicked)).service(dispatch)
+    }
+
+    /// Paths are matched here, and not by a router's patterns, because the levels of a channel may be empty and are decoded one by one.
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response {
+        let answer = match (Resource::of(request.uri().path()), request.method()) {
+            (Some(resource), &Method::POST) => self.publish(resource, request).await,
+            (Some(Resource::Channels), &Method::GET) => Box::pin(self.read(request)).await,
+            (Some(resource), method) => Err(method_not_allowed(resource, method)),
+            (None, _) => Err(no_such_resource(request.uri())),
+        };
+        answer.unwrap_or_else(IntoResponse::into_response)
+    }
+
+    async fn publish(self: &Arc<Self>, resource: Resource, request: Request<Incoming>) -> Result<Response, Problem> {
+        head::check(&request)?;
+        let channel = match resource {
+            Resource::Channels => address::channel(request.uri())?,
+            Resource::Root => self.default_channel.clone().ok_or_else(no_default_channel)?,
+        };
+        publish::publish(self, channel, request).await
+    }
+
+    async fn read(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response, Problem> {
+        head::check(&request)?;
+        let filter = address::filter(request.uri())?;
+        read::read(self, filter, request.into_parts().0).await
     }
 }
 
-async fn publish_channel(State(http): State<Arc<Http>>, request: Request) -> Response {
-    let channel = head::check(&request).and_then(|()| address::channel(request.uri()));
-    answer(async { publish::publish(&http, channel?, request).await }.await)
+/// What there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resource {
+    /// The default channel.
+    Root,
+    /// Every channel and channel filter.
+    Channels,
 }
 
-async fn publish_default(State(http): State<Arc<Http>>, request: Request) -> Response {
-    let default_channel = || {
-        http.default_channel.clone().ok_or_else(|| {
-            Problem::new(
-                StatusCode::NOT_FOUND,
-                "POST / has no channel: set `listeners.http.default_channel`, or use /channels/{channel}",
-            )
-        })
-    };
-    let channel = head::check(&request).and_then(|()| default_channel());
-    answer(async { publish::publish(&http, channel?, request).await }.await)
+impl Resource {
+    fn of(path: &str) -> Option<Self> {
+        match path.strip_prefix(address::ROOT) {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(Self::Channels),
+            _ => (path == "/").then_some(Self::Root),
+        }
+    }
 }
 
-async fn read_channel(State(http): State<Arc<Http>>, request: Request) -> Response {
-    let filter = head::check(&request).and_then(|()| address::filter(request.uri()));
-    answer(async { read::read(&http, filter?, request.into_parts().0).await }.await)
-}
-
-fn answer(result: Result<Response, Problem>) -> Response {
-    result.unwrap_or_else(IntoResponse::into_response)
-}
-
-async fn no_such_resource(uri: Uri) -> Problem {
+fn no_such_resource(uri: &Uri) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, format!("there is nothing at {}: use /channels/{{channel}}", uri.path()))
 }
 
-async fn method_not_allowed(uri: Uri) -> Problem {
-    let detail = format!("{} takes POST to publish and, below /channels, GET to subscribe", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
+fn method_not_allowed(resource: Resource, method: &Method) -> Problem {
+    let (allowed, what) = match resource {
+        Resource::Root => ("POST", "POST to publish to the default channel"),
+        Resource::Channels => ("GET, POST", "POST to publish and GET to subscribe"),
+    };
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not served here: use {what}")).allowing(allowed)
+}
+
+fn no_default_channel() -> Problem {
+    let detail = "POST / has no channel: set `listeners.http.default_channel`, or use /channels/{channel}";
+    Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
 fn panicked(_: Box<dyn Any + Send>) -> Response {

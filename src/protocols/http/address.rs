@@ -12,7 +12,8 @@ use percent_encoding::percent_decode_str;
 use super::problem::Problem;
 use crate::router::{Channel, ChannelFilter};
 
-const ROOT: &str = "/channels";
+/// The path of all channels.
+pub(super) const ROOT: &str = "/channels";
 
 /// The channel that a `POST` publishes to.
 pub(super) fn channel(uri: &Uri) -> Result<Str, Problem> {

@@ -3,12 +3,12 @@
 use std::{error::Error, sync::Arc};
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     http::{HeaderMap, StatusCode, header},
 };
 use bytes::{BufMut, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Body as _;
+use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
@@ -31,7 +31,7 @@ struct Share {
 /// Reads the whole body, no more than `max_body` bytes of it. What a refused client still sends is left to its connection.
 pub(super) async fn take(
     headers: &HeaderMap,
-    mut body: Body,
+    mut body: Incoming,
     max_body: usize,
     budget: &Arc<Semaphore>,
 ) -> Result<Taken, Problem> {

@@ -1,14 +1,11 @@
 //! What RFC 9112 asks of a request's head and hyper leaves to its user.
 
-use axum::{
-    extract::Request,
-    http::{HeaderMap, StatusCode, Version, header},
-};
+use axum::http::{HeaderMap, Request, StatusCode, Version, header};
 
 use super::problem::Problem;
 
 /// Refuses a request whose target is in doubt, or whose body is in a coding that is not undone here.
-pub(super) fn check(request: &Request) -> Result<(), Problem> {
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), Problem> {
     if request.version() == Version::HTTP_11 {
         check_host(request.headers())?;
     }

@@ -28,6 +28,9 @@ pub struct Problem {
     /// Seconds.
     #[serde(skip)]
     retry_after: Option<u64>,
+    /// The methods that there are.
+    #[serde(skip)]
+    allow: Option<&'static str>,
 }
 
 impl Problem {
@@ -42,6 +45,7 @@ impl Problem {
             events: None,
             cursor: None,
             retry_after: None,
+            allow: None,
         }
     }
 
@@ -71,6 +75,13 @@ impl Problem {
         self
     }
 
+    /// With the methods that are served (RFC 9110, section 15.5.6).
+    #[must_use]
+    pub fn allowing(mut self, methods: &'static str) -> Self {
+        self.allow = Some(methods);
+        self
+    }
+
     /// With a `Retry-After` of so many seconds, at least one.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
@@ -86,6 +97,9 @@ impl IntoResponse for Problem {
         let mut response = (self.code, Body::from(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(methods) = self.allow {
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{extract::Request, http::HeaderMap, response::Response};
+use axum::{
+    http::{HeaderMap, Request},
+    response::Response,
+};
+use hyper::body::Incoming;
 use meshgate_api::{Str, outcome::Outcome};
 use smallvec::SmallVec;
 
@@ -14,7 +18,7 @@ use crate::{
 };
 
 /// Answers `POST /channels/{channel}`.
-pub(super) async fn publish(http: &Arc<Http>, channel: Str, request: Request) -> Result<Response, Problem> {
+pub(super) async fn publish(http: &Arc<Http>, channel: Str, request: Request<Incoming>) -> Result<Response, Problem> {
     query::none(request.uri())?;
     let (head, body) = request.into_parts();
     let gateway = &http.gateway;

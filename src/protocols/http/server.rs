@@ -1,8 +1,10 @@
 //! Accepting connections and speaking HTTP/1.1 and h2c on them.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
 
-use axum::Router;
+use axum::http::{Request, Response};
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -22,6 +24,31 @@ const PING_INTERVAL: Duration = Duration::from_secs(30);
 const MAX_HEAD: usize = 64 << 10;
 /// After `accept` failed (mostly: no file descriptors left), wait so long for something to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What answers requests.
+pub trait Service:
+    tower::Service<Request<Incoming>, Response = Response<Self::Body>, Error = Infallible, Future = Self::Answer>
+    + Clone
+    + Send
+    + 'static
+{
+    /// Of a response.
+    type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static;
+    /// The coming response.
+    type Answer: Future<Output = Result<Response<Self::Body>, Infallible>> + Send + 'static;
+}
+
+impl<S, B> Service for S
+where
+    S: tower::Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    type Body = B;
+    type Answer = S::Future;
+}
 
 /// A bound listener that does not accept yet.
 #[derive(Debug)]
@@ -44,7 +71,7 @@ impl Server {
     }
 
     /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing.
-    pub async fn serve(self, router: Router, mut drain: Drain, connections: Gauge) {
+    pub async fn serve(self, service: impl Service, mut drain: Drain, connections: Gauge) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
         builder
@@ -66,7 +93,7 @@ impl Server {
                     continue;
                 }
             };
-            let connection = serve_connection(&builder, stream, &router, &graceful);
+            let connection = serve_connection(&builder, stream, service.clone(), &graceful);
             let open = Open::count(&connections);
             tokio::spawn(async move {
                 let _open = open;
@@ -80,13 +107,13 @@ impl Server {
     }
 }
 
-fn serve_connection(
+fn serve_connection<S: Service>(
     builder: &auto::Builder<TokioExecutor>,
     stream: TcpStream,
-    router: &Router,
+    service: S,
     graceful: &GracefulShutdown,
-) -> impl Future<Output = Result<(), Box<dyn std::error::Error + Send + Sync>>> + use<> {
-    let service = TowerToHyperService::new(router.clone());
+) -> impl Future<Output = Result<(), BoxError>> + Send + use<S> {
+    let service = TowerToHyperService::new(service);
     graceful.watch(builder.serve_connection(TokioIo::new(Socket::new(stream)), service).into_owned())
 }
 

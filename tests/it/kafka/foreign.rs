@@ -207,7 +207,7 @@ async fn a_claimed_channel_is_believed_only_where_it_leads_here() {
         .enumerate()
         .map(|(n, claim)| binary(&n.to_string(), &[(b"meshgate-channel", claim)], Some(b"x")))
         .collect();
-    let honest = format!("orders/{region}/7");
+    let honest = "orders/eu/7".to_owned();
     write(&orders, &[], &spoofs);
     write(&orders, &[], &[binary("honest", &[(b"meshgate-channel", honest.as_bytes())], Some(b"x"))]);
     let mut stream = Stream::open(&gateway, "**?from=earliest&meta=true").await;
