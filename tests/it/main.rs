@@ -8,5 +8,6 @@ mod bad_input;
 mod durability;
 mod kafka;
 mod publish;
+mod quickstart;
 mod serve;
 mod subscribe;

@@ -175,9 +175,9 @@ impl Appender<'_> {
         id
     }
 
-    /// Whether the topic has open lanes.
-    pub fn has_topic(&mut self, topic: &str) -> bool {
-        self.log().names.contains_key(topic)
+    /// The log's own text of a topic that has open lanes.
+    pub fn topic(&mut self, topic: &str) -> Option<Str> {
+        self.log().names.get_key_value(topic).map(|(known, _)| known.clone())
     }
 
     /// Appends a record to its lane, opening the lane at the record's place if need be; the oldest records make room.

@@ -94,7 +94,11 @@ pub(crate) fn check_property(name: &str, value: &str) -> Result<(), String> {
     }
     match ClientConfig::new().set(name, value).create_native_config() {
         Ok(_) => Ok(()),
-        Err(KafkaError::ClientConfig(_, problem, ..)) => Err(problem),
+        // A value that is no number may be a secret that was filled in.
+        Err(KafkaError::ClientConfig(_, problem, ..)) if value.is_empty() || value.parse::<f64>().is_ok() => {
+            Err(problem)
+        }
+        Err(KafkaError::ClientConfig(_, problem, ..)) => Err(problem.replace(value, "…")),
         Err(problem) => Err(problem.to_string()),
     }
 }

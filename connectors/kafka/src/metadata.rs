@@ -174,8 +174,15 @@ impl Lister {
 
     fn list(&self, timeout: Duration) -> Result<Listing, String> {
         let metadata = self.client.fetch_metadata(None, timeout).map_err(|problem| problem.to_string())?;
-        let readable =
-            metadata.topics().iter().filter(|topic| topic.error().is_none() && !topic.partitions().is_empty());
-        Ok(readable.map(|topic| (Str::from(topic.name()), topic.partitions().len() as u32)).collect())
+        let before = self.teller.borrow().listing.clone();
+        let known = metadata.topics().iter().filter_map(|topic| {
+            // A topic whose leaders are being elected has an error, and is not deleted.
+            let partitions = match topic.error() {
+                None => topic.partitions().len() as u32,
+                Some(_) => *before.get(topic.name())?,
+            };
+            (partitions > 0).then(|| (Str::from(topic.name()), partitions))
+        });
+        Ok(known.collect())
     }
 }

@@ -99,9 +99,13 @@ pub(crate) fn serve_places(client: &Arc<BaseConsumer<Quiet>>, mut questions: mps
     }
 }
 
-fn answer(client: &BaseConsumer<Quiet>, questions: Vec<Question>, wanted: Wanted) {
+fn answer(client: &BaseConsumer<Quiet>, mut questions: Vec<Question>, wanted: Wanted) {
     let all: BTreeSet<_> = questions.iter().flat_map(|question| &question.partitions).cloned().collect();
     let found = find(client, &all, wanted);
+    if found.is_err() && questions.len() > 1 {
+        // One sick partition fails the whole request: its reader must not keep the others waiting.
+        questions.drain(..).for_each(|question| answer(client, vec![question], wanted));
+    }
     for Question { partitions, answer, .. } in questions {
         let own = found.as_ref().map_err(Clone::clone).and_then(|found| {
             let positions = partitions.into_iter().map(|partition| {

@@ -332,3 +332,6 @@ fn headers(outbound: &Outbound) -> OwnedHeaders {
     });
     headers.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use crate::Memory;
 
 impl Memory {
     pub(crate) fn append(&self, batch: Batch) -> Outcomes {
-        let own: Batch = batch.into_iter().map(own_data).collect();
+        let own: Batch = batch.into_iter().map(own).collect();
         let mut log = self.log.appender();
         let now = SystemTime::now();
         own.into_iter().map(|outbound| self.append_one(&mut log, outbound, now)).collect()
@@ -25,10 +25,14 @@ impl Memory {
 
     fn append_one(&self, log: &mut Appender<'_>, outbound: Outbound, now: SystemTime) -> Outcome {
         let Outbound { message, topic, key, .. } = outbound;
-        if log.topics() >= self.topics && !log.has_topic(&topic) {
-            let detail = format!("the connector has {} topics already, its limit is `limits.topics`", self.topics);
-            return Outcome::unavailable(Unavailability::GatewayLimit, detail);
-        }
+        let topic = match log.topic(&topic) {
+            Some(known) => known, // one text for all records of a topic
+            None if log.topics() < self.topics => topic,
+            None => {
+                let detail = format!("the connector has {} topics already, its limit is `limits.topics`", self.topics);
+                return Outcome::unavailable(Unavailability::GatewayLimit, detail);
+            }
+        };
         let place = Place { generation: self.epoch, offset: log.next_sequence(), index: 0 };
         let position = Position { topic: Str::new(), partition: 0, place };
         let record = Record {
@@ -49,8 +53,8 @@ impl Memory {
     }
 }
 
-/// The log keeps the message for long: outside its lock, move the data out of the network's buffer.
-fn own_data(mut outbound: Outbound) -> Outbound {
-    Arc::make_mut(&mut outbound.message).own_data();
+/// The log keeps the message for long: outside its lock, move it out of the network's buffers.
+fn own(mut outbound: Outbound) -> Outbound {
+    Arc::make_mut(&mut outbound.message).own();
     outbound
 }

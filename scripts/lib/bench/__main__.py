@@ -49,7 +49,7 @@ def subject():
 
 
 def measure(rig, names):
-    rows = []
+    rows, notes = [], []
     for name in names:
         print(f"\n=== {name}: {FIGURES[name].__doc__}", flush=True)
         try:
@@ -59,7 +59,9 @@ def measure(rig, names):
         except Failed as problem:
             print(problem, flush=True)
             rows.append(failed(name, problem))
-    return rows
+        notes += [f"{name}: {note}" for note in rig.notes]
+        rig.notes.clear()
+    return rows, notes
 
 
 def main():
@@ -68,12 +70,12 @@ def main():
     raise_descriptor_limit()
     try:
         with Rig(QUICK_ROUNDS if arguments.quick else ROUNDS) as rig:
-            rows = measure(rig, arguments.figures or FIGURES)
+            rows, notes = measure(rig, arguments.figures or FIGURES)
     except Failed as problem:
         sys.exit(f"bench: {problem}")
     print(f"\n{subject()}\n\n{table(rows)}")
-    for note in rig.notes:
-        print(f"note: {note}: somebody else is using the machine, measure again")
+    for note in notes:
+        print(f"note: {note}: measure again while nobody else uses the machine")
     return int(any(row.holds is False for row in rows))
 
 

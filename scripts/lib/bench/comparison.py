@@ -28,10 +28,12 @@ class Comparison:
         return statistics.median(a - b for a, b in self.pairs(column))
 
     def unsteady(self):
-        """For each side whose rounds are far apart: its name and by how much, as a share of their median."""
-        spreads = {side: spread([figures["events"] for figures in rounds]) for side, rounds in self.rounds.items()}
-        return [(side, value) for side, value in spreads.items() if value > UNSTEADY]
+        """The sides whose rounds are far apart, in speed or in CPU per event: by how much, as a share of the median."""
+        apart = {side: max(spread(rounds, column) for column in ("events", "cpu_us")) for side, rounds in self.rounds.items()}
+        return [(side, share) for side, share in apart.items() if share > UNSTEADY]
 
 
-def spread(values):
-    return (max(values) - min(values)) / statistics.median(values)
+def spread(rounds, column):
+    values = [figures[column] for figures in rounds]
+    middle = statistics.median(values)
+    return (max(values) - min(values)) / middle if middle else 0  # no process, no CPU

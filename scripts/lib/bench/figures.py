@@ -1,6 +1,5 @@
 """What is measured. Each figure is a function that yields rows of the table; its documentation is its help."""
 
-import os
 import statistics
 import time
 
@@ -50,7 +49,7 @@ def idle(rig):
             ready.append(gateway.ready_ms)
     yield at_most("idle: resident memory, MiB", statistics.median(resident), 20, "{:.1f}")
     yield at_most(f"ready after exec, ms (median of {STARTS} starts)", statistics.median(ready), 100, "{:.0f}")
-    yield at_most("size of the stripped binary, MiB", os.stat(rig.binary).st_size / MIB, 20, "{:.1f}")
+    yield at_most("size of the stripped binary, MiB", rig.stripped_bytes() / MIB, 20, "{:.1f}")
 
 
 def subscribers(rig):

@@ -30,6 +30,11 @@ class Rig(contextlib.ExitStack):
         self.binary = given("MESHGATE") or build(ROOT / "Cargo.toml", "meshgate")
         self.yardstick = given("YARDSTICK") or build(self.yardstick_dir / "Cargo.toml", "yardstick", cache_dir() / "yardstick")
 
+    def stripped_bytes(self):
+        stripped = self.folder / "stripped"
+        output("strip", "-o", stripped, self.binary)
+        return stripped.stat().st_size
+
     def address(self):
         port = output("python3", ROOT / "scripts/lib/free_ports.py", "1").strip()
         return f"127.0.0.1:{port}"
@@ -85,7 +90,7 @@ class Rig(contextlib.ExitStack):
         else:
             command += ["--b-url", f"http://{listen}/channels/{channel}", "--b-cmd", f"{self.yardstick} {yardstick} --listen {listen}"]
         comparison = Comparison(self.measure([str(each) for each in command], gateway.environment))
-        self.notes += [f"{channel}: the rounds of {side} differ by {by:.0%}" for side, by in comparison.unsteady()]
+        self.notes += [f"the rounds of {side} differ by {share:.0%}" for side, share in comparison.unsteady()]
         return comparison
 
     def measure(self, command, environment):

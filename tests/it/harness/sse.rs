@@ -80,13 +80,16 @@ impl Stream {
         }
     }
 
-    /// The next event; `None` at the end of the stream.
+    /// The next event; `None` at the end of the stream. Comments do not make it wait for ever.
     pub async fn event(&mut self) -> Option<Value> {
-        loop {
-            if let Some(data) = self.block().await?.data {
-                return Some(serde_json::from_str(&data).expect("an event is JSON"));
+        let next = async {
+            loop {
+                if let Some(data) = self.block().await?.data {
+                    return Some(serde_json::from_str(&data).expect("an event is JSON"));
+                }
             }
-        }
+        };
+        tokio::time::timeout(PATIENCE, next).await.expect("an event comes in time")
     }
 
     /// So many events.

@@ -1,3 +1,5 @@
+use meshgate_api::settings::{Node, decode};
+
 use super::{KafkaConfig, check_broker, check_property};
 
 #[test]
@@ -22,6 +24,41 @@ fn properties_are_checked_one_by_one() {
             (Err(problem), Err(expected)) => assert!(problem.contains(expected), "{name}: {problem}"),
             (found, _) => panic!("{name}={value}: {found:?}"),
         }
+    }
+}
+
+#[test]
+fn every_problem_stands_at_its_key() {
+    let text = Node::plain;
+    let node = Node::map([
+        ("brokers", Node::list([text("localhost:9092"), text("localhost")])),
+        (
+            "properties",
+            Node::from(&[("acks", "1"), ("linger.ms", "5"), ("lingers", "5"), ("sasl.mechanisms", "hush, 1")]),
+        ),
+        ("topics", text("x")),
+    ]);
+    let read = |node: &Node| decode(node, "connectors.k", KafkaConfig::read);
+    let problems: Vec<_> = read(&node).expect_err("problems").iter().map(ToString::to_string).collect();
+    for path in ["k.brokers: ", "k.properties.acks: ", "k.properties.lingers: ", "k.topics: "] {
+        assert!(problems.iter().any(|problem| problem.contains(path)), "{path} in {problems:#?}");
+    }
+    assert!(
+        problems.iter().all(|problem| !problem.contains("linger.ms: ") && !problem.contains("hush")),
+        "{problems:#?}"
+    );
+
+    let sound = Node::map([
+        ("brokers", Node::list([text("a:1"), text("b:2")])),
+        ("properties", Node::from(&[("linger.ms", "5")])),
+    ]);
+    let config = read(&sound).expect("no problem");
+    assert_eq!(
+        (config.brokers, config.properties),
+        (vec!["a:1".into(), "b:2".into()], vec![("linger.ms".into(), "5".into())])
+    );
+    for nothing in [Node::map([("brokers", Node::list([]))]), Node::from(&[])] {
+        assert_eq!(read(&nothing).expect_err("a broker is needed").len(), 1);
     }
 }
 

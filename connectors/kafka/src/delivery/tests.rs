@@ -20,13 +20,15 @@ fn outbound() -> Outbound {
     }
 }
 
+type Expected<'a> = &'a dyn Fn(&Outcome) -> bool;
+
 #[test]
 fn only_what_certainly_was_not_stored_is_unavailable_or_rejected() {
     let too_large = |outcome: &Outcome| matches!(outcome, Outcome::Rejected { reason: Rejection::TooLarge, .. });
     let bad = |outcome: &Outcome| matches!(outcome, Outcome::Rejected { reason: Rejection::BadEvent, .. });
     let down = |outcome: &Outcome| matches!(outcome, Outcome::Unavailable { reason: Unavailability::Down, .. });
     let missing = |outcome: &Outcome| matches!(outcome, Outcome::Unavailable { reason: Unavailability::Missing, .. });
-    let table: [(Code, &dyn Fn(&Outcome) -> bool); 11] = [
+    let table: [(Code, Expected<'_>); 11] = [
         (Code::MessageSizeTooLarge, &too_large),
         (Code::MessageBatchTooLarge, &too_large),
         (Code::InvalidRecord, &bad),

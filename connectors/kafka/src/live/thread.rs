@@ -80,6 +80,8 @@ struct Thread {
     ring: usize,
     feed: Option<Feed>,
     topics: HashMap<Str, Topic>,
+    /// Where the sound partitions of an interrupted topic go on.
+    sound: HashMap<(Str, u32), u64>,
     /// The listing and the edition of wishes that were looked at last.
     seen: (u64, u64),
     starts: Option<Awaited>,
@@ -106,6 +108,7 @@ pub(super) fn start(
         ring,
         feed: None,
         topics: HashMap::new(),
+        sound: HashMap::new(),
         seen: (0, 0),
         starts: None,
         comparison: None,
@@ -173,7 +176,7 @@ impl Thread {
         lane.stirred |= !records.is_empty();
         self.append(records);
         if lost {
-            self.close(&topic, "its next record is gone from the broker")?;
+            self.interrupt(&topic, partition)?;
         }
         Ok(())
     }
@@ -223,6 +226,7 @@ impl Thread {
         let mut log = self.log.appender();
         for (topic, partition, at) in openings {
             log.open(&topic, partition, Place::offset(at));
+            self.sound.remove(&(topic.clone(), partition));
             let unread_since = Some(Instant::now());
             let entry = self.topics.entry(topic);
             let topic = entry.or_insert_with(|| Topic { lanes: BTreeMap::new(), unread_since, absences: 0 });
@@ -231,10 +235,21 @@ impl Thread {
         Ok(())
     }
 
+    /// A partition has lost its place: it begins again at its start, the others of its topic go on where they are.
+    fn interrupt(&mut self, topic: &Str, lost: u32) -> Result<(), Broken> {
+        let lanes = self.topics.get(topic).map(|topic| &topic.lanes);
+        let others = lanes.into_iter().flatten().filter(|(partition, _)| **partition != lost);
+        let sound: Vec<_> = others.map(|(partition, lane)| ((topic.clone(), *partition), lane.at)).collect();
+        self.close(topic, "a record that comes next is gone from the broker")?;
+        self.sound.extend(sound);
+        Ok(())
+    }
+
     /// Closes a topic: its readers look for themselves where they can go on.
     fn close(&mut self, topic: &Str, reason: &str) -> Result<(), Broken> {
         info!(connector = %self.clients.connector, %topic, "live reading is interrupted: {reason}");
         self.topics.remove(topic);
+        self.sound.retain(|(name, _), _| name != topic);
         self.log.remove(topic);
         match &mut self.feed {
             Some(feed) => feed.unassign(topic),
@@ -324,8 +339,12 @@ impl Thread {
         match starts.try_recv() {
             Err(TryRecvError::Empty) => return Ok(()),
             Ok(Ok(starts)) => {
-                let new = starts.iter().filter(|start| !self.is_open(&start.topic, start.partition));
-                let new = new.map(|start| (start.topic.clone(), start.partition, start.place.offset)).collect();
+                let mut new = Openings::new();
+                for start in starts.iter().filter(|start| !self.is_open(&start.topic, start.partition)) {
+                    let sound = self.sound.get(&(start.topic.clone(), start.partition)).copied();
+                    let at = start.place.offset.max(sound.unwrap_or_default());
+                    new.push((start.topic.clone(), start.partition, at));
+                }
                 self.open(new)?;
             }
             Ok(Err(_)) | Err(TryRecvError::Closed) => self.seen = (0, 0), // ask again

@@ -183,3 +183,39 @@ async fn store_when_possible(connector: &dyn Connector, topic: &str, ids: &[Stri
         }
     }
 }
+
+/// Sockets that this process holds.
+fn sockets() -> usize {
+    let open = std::fs::read_dir("/proc/self/fd").expect("Linux").filter_map(Result::ok);
+    let is_socket = |link: std::path::PathBuf| link.to_string_lossy().starts_with("socket:");
+    open.filter(|file| std::fs::read_link(file.path()).is_ok_and(is_socket)).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_readers_need_no_more_connections_than_one() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let broker = Broker::given();
+    let connector = broker.connector(Limits::default(), &[]).await;
+    let topic = fresh_name("crowd");
+    broker.create(&topic, 3, &[]).await;
+    let mut crowd = vec![subscribe(&*connector, TopicSet::one(topic.clone()), Start::Latest).await];
+    store_ids(&*connector, &topic, ids("one", 10)).await;
+    assert_eq!(take_ids(&mut *crowd[0], 10).await, ids("one", 10));
+    let with_one = sockets();
+    let joining: Vec<_> = (1..1000)
+        .map(|_| {
+            let (connector, topics) = (connector.clone(), TopicSet::one(topic.clone()));
+            tokio::spawn(async move { subscribe(&*connector, topics, Start::Latest).await })
+        })
+        .collect();
+    let start = Instant::now();
+    for reader in joining {
+        crowd.push(reader.await.expect("no panic"));
+    }
+    println!("999 readers joined in {:?}", start.elapsed());
+    store_ids(&*connector, &topic, ids("many", 10)).await;
+    for reader in &mut crowd {
+        assert_eq!(take_ids(&mut **reader, 10).await, ids("many", 10));
+    }
+    assert_eq!(sockets(), with_one);
+}

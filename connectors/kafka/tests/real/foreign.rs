@@ -35,7 +35,7 @@ impl Scene {
     fn producer(&self, settings: &[(&str, &str)]) -> ThreadedProducer<DefaultProducerContext> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.broker.bootstrap).set("message.max.bytes", "9000000");
-        settings.iter().for_each(|(name, value)| drop(config.set(*name, *value)));
+        config.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         config.create().expect("a producer")
     }
 
