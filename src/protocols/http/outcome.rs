@@ -21,7 +21,7 @@ pub(super) fn answer(gateway: &Gateway, receipts: &Receipts, batch: bool, repres
             worst = Some(receipt);
         }
     }
-    match worst.and_then(|worst| problem(worst)) {
+    match worst.and_then(problem) {
         None if representation => {
             let events: Vec<_> = receipts.iter().map(|receipt| stored(gateway, receipt)).collect();
             let body = json!({ "events": events }).to_string();

@@ -8,11 +8,20 @@ use axum::{
 use meshgate_api::Str;
 use serde::Serialize;
 
-/// One problem. `title` is the status's own phrase; `detail` says what to change.
-#[derive(Debug, Serialize)]
+/// One problem: its document, and what its headers say.
+#[derive(Debug)]
 pub struct Problem {
-    #[serde(skip)]
     code: StatusCode,
+    document: Box<Document>,
+    /// Seconds.
+    retry_after: Option<u64>,
+    /// The methods that there are.
+    allow: Option<&'static str>,
+}
+
+/// `title` is the status's own phrase; `detail` says what to change.
+#[derive(Debug, Serialize)]
+struct Document {
     title: &'static str,
     status: u16,
     detail: String,
@@ -25,28 +34,20 @@ pub struct Problem {
     /// Where reading can go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
-    /// Seconds.
-    #[serde(skip)]
-    retry_after: Option<u64>,
-    /// The methods that there are.
-    #[serde(skip)]
-    allow: Option<&'static str>,
 }
 
 impl Problem {
     /// A problem with this status and explanation.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self {
-            code: status,
+        let document = Document {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
             id: None,
             events: None,
             cursor: None,
-            retry_after: None,
-            allow: None,
-        }
+        };
+        Self { code: status, document: Box::new(document), retry_after: None, allow: None }
     }
 
     /// 400 with this explanation.
@@ -57,21 +58,21 @@ impl Problem {
     /// About this event.
     #[must_use]
     pub fn of_event(mut self, id: Option<Str>) -> Self {
-        self.id = id.filter(|id| !id.is_empty());
+        self.document.id = id.filter(|id| !id.is_empty());
         self
     }
 
     /// With the fate of each event of a batch.
     #[must_use]
     pub fn with_events(mut self, events: serde_json::Value) -> Self {
-        self.events = Some(events);
+        self.document.events = Some(events);
         self
     }
 
     /// With the cursor from which reading can go on.
     #[must_use]
     pub fn with_cursor(mut self, cursor: String) -> Self {
-        self.cursor = Some(cursor);
+        self.document.cursor = Some(cursor);
         self
     }
 
@@ -93,7 +94,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         // A struct of texts and numbers always serializes.
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(&self.document).unwrap_or_default();
         let mut response = (self.code, Body::from(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
