@@ -10,6 +10,7 @@ use futures::future::join_all;
 use meshgate_api::connector::Context;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 
@@ -49,9 +50,10 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
     let Config { http, admin, connectors, router, limits, cursor, shutdown } = config;
     let server = Server::bind(&http.address).await.map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
     let required = required_connectors(&router);
+    let readers = Arc::new(Semaphore::new(limits.readers));
     let mut running = Vec::new();
     for (number, crate::config::Connector { spec, kind, configured }) in connectors.into_iter().enumerate() {
-        let context = Context { name: spec.name.as_str().into(), limits };
+        let context = Context { name: spec.name.as_str().into(), limits, readers: readers.clone() };
         let connector = configured
             .connect(context)
             .map_err(|problem| StartError::Connector { name: spec.name.clone(), problem })?;

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use smallvec::SmallVec;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     Str,
@@ -335,6 +335,15 @@ pub struct Context {
     pub name: Str,
     /// The gateway's limits.
     pub limits: Limits,
+    /// One permit for each private reader of the process: `limits.readers`.
+    pub readers: Arc<Semaphore>,
+}
+
+impl Context {
+    /// Of a connector that is alone in its process.
+    pub fn new(name: impl Into<Str>, limits: Limits) -> Self {
+        Self { name: name.into(), limits, readers: Arc::new(Semaphore::new(limits.readers)) }
+    }
 }
 
 /// The limits that connectors keep; `limits` of the configuration.

@@ -25,7 +25,6 @@ use meshgate_api::{
     topic::TopicNaming,
 };
 use tokio::{
-    sync::Semaphore,
     time::{self, Instant, MissedTickBehavior},
 };
 
@@ -106,7 +105,7 @@ impl Kafka {
         let publisher = Arc::new(publisher);
         let reading = Reading {
             live: Live::start(clients.clone(), metadata.clone(), limits.ring)?,
-            permits: Arc::new(Semaphore::new(limits.readers)),
+            permits: context.readers.clone(),
             reader_memory: limits.reader_memory,
             clients,
             metadata,
@@ -152,7 +151,7 @@ impl Connector for Kafka {
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
-        let readers = self.context.limits.readers - self.reading.permits.available_permits();
+        let readers = self.context.limits.readers.saturating_sub(self.reading.permits.available_permits());
         let mut all = vec![("private_readers", readers as u64)];
         all.extend(self.publisher.figures());
         all.extend(self.reading.live.figures());

@@ -33,7 +33,7 @@ impl Fixture for Process {
 }
 
 fn memory(capacity: usize, topics: usize) -> Arc<Memory> {
-    let mut context = Context { name: "memory".into(), limits: Default::default() };
+    let mut context = Context::new("memory", Default::default());
     context.limits.topics = topics;
     Arc::new(Memory::new(MemoryConfig { capacity }, &context))
 }

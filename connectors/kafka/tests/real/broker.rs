@@ -55,7 +55,7 @@ impl Broker {
         let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
         let config =
             KafkaConfig { brokers: vec![self.bootstrap.clone()], properties: properties.iter().map(own).collect() };
-        let context = Context { name: "kafka".into(), limits };
+        let context = Context::new("kafka", limits);
         let connector = Arc::new(Kafka::connect(config, context).expect("sound properties"));
         until("the connector is up", || connector.health().up).await;
         connector
