@@ -68,7 +68,9 @@ fn router(admin: Admin) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "the admin listener has /livez, /readyz, /metrics and /status"))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "the admin listener has /livez, /readyz, /metrics and /status")
+        })
         .with_state(Arc::new(admin))
 }
 
@@ -113,7 +115,8 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         .iter()
         .map(|connector| {
             let mut status = health(connector);
-            status["figures"] = connector.connector.gauges().into_iter().map(|(name, value)| (name, json!(value))).collect();
+            status["figures"] =
+                connector.connector.gauges().into_iter().map(|(name, value)| (name, json!(value))).collect();
             status
         })
         .collect();

@@ -48,7 +48,9 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let Config { http, admin, connectors, router, limits, cursor, shutdown } = config;
-    let server = Server::bind(&http.address).await.map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
+    let server = Server::bind(&http.address)
+        .await
+        .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
     let required = required_connectors(&router);
     let readers = Arc::new(Semaphore::new(limits.readers));
     let mut running = Vec::new();
@@ -89,7 +91,12 @@ fn required_connectors(router: &Router) -> HashSet<usize> {
 }
 
 /// Waits `delay`, stops accepting, lets what is in flight finish, and closes the connectors; all within `grace`.
-async fn end(gateway: &Gateway, Shutdown { delay, grace }: Shutdown, stop: impl FnOnce(), serving: tokio::task::JoinHandle<()>) {
+async fn end(
+    gateway: &Gateway,
+    Shutdown { delay, grace }: Shutdown,
+    stop: impl FnOnce(),
+    serving: tokio::task::JoinHandle<()>,
+) {
     let deadline = tokio::time::Instant::now() + grace;
     tracing::info!("draining");
     sleep(delay.min(grace)).await;
@@ -104,7 +111,11 @@ async fn end(gateway: &Gateway, Shutdown { delay, grace }: Shutdown, stop: impl 
     let closing = gateway.connectors.iter().map(|named| async move {
         let left = named.connector.shutdown(deadline).await;
         if left > 0 {
-            tracing::error!(connector = &*named.name, left, "events were still unanswered: their publishers were told `unknown`");
+            tracing::error!(
+                connector = &*named.name,
+                left,
+                "events were still unanswered: their publishers were told `unknown`"
+            );
         }
     });
     join_all(closing).await;

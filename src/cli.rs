@@ -105,7 +105,7 @@ pub fn run() -> ExitCode {
         return Exit::Usage.into();
     }
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
-        Command::Serve(serve) => serve::run(serve),
+        Command::Serve(serve) => serve::run(&serve),
         Command::Check(check) => check.run(),
         Command::Publish(publish) => client::block_on(publish.run()),
         Command::Subscribe(subscribe) => client::block_on(subscribe.run()),

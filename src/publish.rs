@@ -133,9 +133,9 @@ impl Gateway {
             }
             return;
         }
-        let each = waiting.into_iter().map(|(connector, of, outcomes)| async move {
-            (connector, of, timeout_at(deadline, outcomes).await)
-        });
+        let each = waiting
+            .into_iter()
+            .map(|(connector, of, outcomes)| async move { (connector, of, timeout_at(deadline, outcomes).await) });
         for (connector, of, outcomes) in join_all(each).await {
             match outcomes {
                 Ok(outcomes) => collected.add(connector, of, outcomes),
@@ -230,7 +230,8 @@ impl Collected {
                 Outcome::Stored(_) | Outcome::Unknown { .. } => {}
                 Outcome::Rejected { detail, .. } => *detail = format!("{detail}; it is stored in {}", places()),
                 Outcome::Unavailable { detail, .. } => {
-                    receipt.outcome = Outcome::unknown(format!("it is stored in {}, elsewhere not: {detail}", places()));
+                    receipt.outcome =
+                        Outcome::unknown(format!("it is stored in {}, elsewhere not: {detail}", places()));
                 }
             }
         }

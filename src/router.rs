@@ -127,7 +127,7 @@ impl Router {
     ///
     /// What the routes refuse is refused here, before any destination is tried.
     pub fn route(&self, message: impl Into<Arc<Message>>) -> Result<Routed, Outcome> {
-        publish::route(&self.routes, message.into())
+        publish::route(&self.routes, &message.into())
     }
 }
 

@@ -151,5 +151,6 @@ fn by_outcome(family: &Counters, pairs: &[(&'static str, &str)]) -> ByOutcome {
 
 /// From a tenth of a millisecond to the default publish timeout, and beyond.
 fn buckets() -> impl Iterator<Item = f64> {
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0].into_iter()
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
+        .into_iter()
 }

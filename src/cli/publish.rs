@@ -87,7 +87,12 @@ impl Publish {
         let mut request = client::new().post(url).header(CONTENT_TYPE, &self.content_type).body(data);
         if let Some(kind) = &self.kind {
             let id = self.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
-            let attributes = [("type", Some(kind)), ("source", Some(&self.source)), ("id", Some(&id)), ("subject", self.subject.as_ref())];
+            let attributes = [
+                ("type", Some(kind)),
+                ("source", Some(&self.source)),
+                ("id", Some(&id)),
+                ("subject", self.subject.as_ref()),
+            ];
             request = request.header("ce-specversion", "1.0");
             for (name, value) in attributes {
                 if let Some(value) = value {

@@ -8,7 +8,7 @@ use crate::{
     config, registry,
 };
 
-pub(super) fn run(serve: Serve) -> Exit {
+pub(super) fn run(serve: &Serve) -> Exit {
     let kinds = registry::kinds();
     let from_file = serve.config.is_some();
     let loaded = match &serve.config {

@@ -78,7 +78,8 @@ impl Subscribe {
     }
 
     async fn connect(&self, progress: &Progress) -> reqwest::Result<Response> {
-        let mut url = format!("{}?from={}", client::channel_url(&self.url, &self.filter), client::query_value(&self.from));
+        let mut url =
+            format!("{}?from={}", client::channel_url(&self.url, &self.filter), client::query_value(&self.from));
         if let Some(cursor) = &progress.cursor {
             url = format!("{url}&after={}", client::query_value(cursor));
         }

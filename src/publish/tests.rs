@@ -40,7 +40,10 @@ impl Connector for Scripted {
     async fn publish(&self, batch: Batch) -> PublishAck {
         let mut answers = self.answers.lock().expect("no holder panics");
         let taken: Vec<_> = batch.iter().map(|_| answers.pop_front().expect("an answer is scripted")).collect();
-        self.seen.lock().expect("no holder panics").extend(batch.iter().map(|outbound| outbound.message.event.id.to_string()));
+        self.seen
+            .lock()
+            .expect("no holder panics")
+            .extend(batch.iter().map(|outbound| outbound.message.event.id.to_string()));
         match taken.into_iter().collect::<Option<Outcomes>>() {
             Some(outcomes) => PublishAck::Pending(Box::pin(async { outcomes })),
             None => PublishAck::Pending(Box::pin(std::future::pending())),

@@ -23,18 +23,18 @@ struct Match<'a> {
 /// The taps, then the route that takes it.
 type Matches<'a> = SmallVec<[Match<'a>; 1]>;
 
-pub(super) fn route(routes: &[Route], message: Arc<Message>) -> Result<Routed, Outcome> {
+pub(super) fn route(routes: &[Route], message: &Arc<Message>) -> Result<Routed, Outcome> {
     let Some(channel) = message.channel.clone() else {
         return Err(Outcome::rejected(Rejection::NoRoute, "the event has no channel to be published to"));
     };
-    let matches = search(routes, &channel, &message)?;
+    let matches = search(routes, &channel, message)?;
     let Some(taken) = matches.last().filter(|last| !last.route.tap()) else {
         return Err(no_route(routes, &channel));
     };
     let taken = taken.number;
     let mut targets = SmallVec::new();
     for Match { number, route, fit, wrapped } in &matches {
-        let message = wrapped.as_ref().unwrap_or(&message);
+        let message = wrapped.as_ref().unwrap_or(message);
         let scene = Scene { channel: &channel, fit, event: &message.event };
         for to in route.destinations() {
             targets.push(route.target(*number, to, message, &scene)?);

@@ -44,7 +44,8 @@ async fn answers_202_and_on_request_where_it_is_stored() {
     let stored = representation(gateway.event("orders/eu", "2").body("x")).await;
     assert_eq!(stored["events"][0]["id"], "2");
     assert_eq!(stored["events"][0]["route"], "orders");
-    let topics: Vec<_> = stored["events"][0]["stored"].as_array().expect("a list").iter().map(|at| at["topic"].clone()).collect();
+    let topics: Vec<_> =
+        stored["events"][0]["stored"].as_array().expect("a list").iter().map(|at| at["topic"].clone()).collect();
     assert_eq!(topics, ["orders.eu", "second.eu"]);
     assert!(stored["events"][0]["stored"][0]["position"].is_string());
 }
@@ -56,7 +57,8 @@ async fn takes_every_content_mode() {
     let url = gateway.channel_url("modes");
     let post = |kind: &str, body: &str| gateway.client.post(&url).header("content-type", kind).body(body.to_owned());
     let binary = gateway.event("modes", "bin").header("ce-subject", "caf%C3%A9").header("ce-n", "1");
-    let structured = r#"{"specversion":"1.0","id":"str","source":"/s","type":"t","n":1,"b":true,"data":{"z": 1.0,"a":[1e2]}}"#;
+    let structured =
+        r#"{"specversion":"1.0","id":"str","source":"/s","type":"t","n":1,"b":true,"data":{"z": 1.0,"a":[1e2]}}"#;
     let batch = r#"[{"specversion":"1.0","id":"b1","source":"/s","type":"t"},{"specversion":"1.0","id":"b2","source":"/s","type":"t","data_base64":"AAE="}]"#;
     for request in [
         binary.header("content-type", "application/json").body("{\"k\":  1}"),
@@ -96,7 +98,8 @@ async fn json_data_is_carried_as_it_was_written() {
 async fn wraps_what_is_no_event_as_its_route_says() {
     let gateway = Gateway::start(ROUTES);
     let mut stream = Stream::open(&gateway, "sensors/*/**").await;
-    let answer = gateway.client.post(gateway.channel_url("sensors/dev%201/t")).body("21.5").send().await.expect("an answer");
+    let answer =
+        gateway.client.post(gateway.channel_url("sensors/dev%201/t")).body("21.5").send().await.expect("an answer");
     assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap_or_default());
     let event = stream.events(1).await.remove(0);
     assert_eq!(
@@ -122,15 +125,22 @@ async fn a_batch_tells_the_fate_of_each_event() {
     let batch = r#"[{"specversion":"1.0","id":"good","source":"/s","type":"t","tenant":"a"},
                     {"specversion":"1.0","id":"no type","source":"/s","tenant":"a"},
                     {"specversion":"1.0","id":"no tenant","source":"/s","type":"t"}]"#;
-    let request = gateway.client.post(gateway.channel_url("tenants")).header("content-type", "application/cloudevents-batch+json");
+    let request = gateway
+        .client
+        .post(gateway.channel_url("tenants"))
+        .header("content-type", "application/cloudevents-batch+json");
     let problem = problem(request.body(batch).send().await.expect("an answer")).await;
     assert_eq!(problem["status"], 400);
-    let fates: Vec<_> = problem["events"].as_array().expect("a list").iter().map(|fate| (&fate["id"], &fate["outcome"])).collect();
-    assert_eq!(fates, [
-        (&json!("good"), &json!("stored")),
-        (&json!("no type"), &json!("rejected")),
-        (&json!("no tenant"), &json!("rejected"))
-    ]);
+    let fates: Vec<_> =
+        problem["events"].as_array().expect("a list").iter().map(|fate| (&fate["id"], &fate["outcome"])).collect();
+    assert_eq!(
+        fates,
+        [
+            (&json!("good"), &json!("stored")),
+            (&json!("no type"), &json!("rejected")),
+            (&json!("no tenant"), &json!("rejected"))
+        ]
+    );
     assert!(problem["events"][1]["detail"].as_str().is_some_and(|detail| detail.contains("`type`")), "{problem}");
 }
 

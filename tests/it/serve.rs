@@ -38,7 +38,8 @@ async fn says_how_it_is() {
     ] {
         assert!(metrics.contains(expected), "{expected} is missing in:\n{metrics}");
     }
-    let status: Value = serde_json::from_str(&gateway.ask_admin("/status").await.text().await.expect("a body")).expect("JSON");
+    let status: Value =
+        serde_json::from_str(&gateway.ask_admin("/status").await.text().await.expect("a body")).expect("JSON");
     assert_eq!(status["format"], 1);
     assert_eq!(status["routes"][0]["published"]["stored"], 1);
     assert_eq!(problem(gateway.ask_admin("/nothing").await).await["status"], 404);
@@ -49,7 +50,8 @@ async fn drains_and_ends_clean() {
     let mut gateway = Gateway::start(&format!("{MEMORY}\nshutdown: {{ delay: 500ms, grace: 10s }}"));
     let mut stream = Stream::open(&gateway, "a").await;
     gateway.signal("TERM");
-    eventually("not ready in the drain", async || (gateway.ask_admin("/readyz").await.status() == 503).then_some(())).await;
+    eventually("not ready in the drain", async || (gateway.ask_admin("/readyz").await.status() == 503).then_some(()))
+        .await;
     gateway.store("a", "in the delay").await;
     assert_eq!(stream.ids(1).await, ["in the delay"]);
     assert_eq!(stream.event().await, None, "the stream ends in order");
@@ -60,7 +62,8 @@ async fn drains_and_ends_clean() {
 async fn a_second_signal_ends_at_once() {
     let mut gateway = Gateway::start(&format!("{MEMORY}\nshutdown: {{ delay: 60s, grace: 120s }}"));
     gateway.signal("INT");
-    eventually("not ready in the drain", async || (gateway.ask_admin("/readyz").await.status() == 503).then_some(())).await;
+    eventually("not ready in the drain", async || (gateway.ask_admin("/readyz").await.status() == 503).then_some(()))
+        .await;
     gateway.signal("INT");
     assert_eq!(gateway.ended().await.code(), Some(0));
 }
@@ -124,13 +127,17 @@ async fn the_command_line_publishes_and_subscribes() {
     };
     for n in 0..3 {
         let attributes = ["--type", "com.example.ünïcode", "--id", &format!("id {n}"), "--subject", "s"];
-        let done = command(&["publish", "a/b c", &format!("{{\"n\": {n}}}")]).args(attributes).output().expect("it runs");
+        let done =
+            command(&["publish", "a/b c", &format!("{{\"n\": {n}}}")]).args(attributes).output().expect("it runs");
         assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     }
     let done = command(&["subscribe", "a/+", "--from", "earliest", "--count", "3"]).output().expect("it runs");
     let lines: Vec<Value> = text(&done.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), 3);
-    assert_eq!((&lines[2]["id"], &lines[2]["type"], &lines[2]["data"]["n"]), (&"id 2".into(), &"com.example.ünïcode".into(), &2.into()));
+    assert_eq!(
+        (&lines[2]["id"], &lines[2]["type"], &lines[2]["data"]["n"]),
+        (&"id 2".into(), &"com.example.ünïcode".into(), &2.into())
+    );
     let refused = command(&["publish", "a/#", "x"]).output().expect("it runs");
     assert_eq!(refused.status.code(), Some(65), "{}", text(&refused.stderr));
 }

@@ -20,7 +20,9 @@ async fn begins_with_the_cursor_and_gives_one_after_each_event() {
     let id = stream.last_id.clone();
     let mut resumed = Stream::try_open(&gateway, "a/b", id.as_deref()).await.expect("a stream");
     assert_eq!(resumed.ids(3).await, ["2", "3", "4"]);
-    let mut again = Stream::try_open(&gateway, &format!("a/b?from=earliest&after={}", id.expect("an id")), None).await.expect("a stream");
+    let mut again = Stream::try_open(&gateway, &format!("a/b?from=earliest&after={}", id.expect("an id")), None)
+        .await
+        .expect("a stream");
     assert_eq!(again.ids(3).await, ["2", "3", "4"]);
 }
 
@@ -31,7 +33,9 @@ async fn filters_channels() {
     for filter in ["a/*", "a/**", "**", "a//b", "a/+", "?channel=a/*", "?channel=a//b", "a/%2A"] {
         streams.push((filter, Stream::open(&gateway, filter).await));
     }
-    for (id, channel) in [("a", "a"), ("ab", "a/b"), ("a-b", "a//b"), ("x", "x"), ("star", "a/%2A"), ("end", "a/end"), ("end", "a//b")] {
+    for (id, channel) in
+        [("a", "a"), ("ab", "a/b"), ("a-b", "a//b"), ("x", "x"), ("star", "a/%2A"), ("end", "a/end"), ("end", "a//b")]
+    {
         gateway.store(channel, id).await;
     }
     for (filter, stream) in &mut streams {
@@ -129,11 +133,16 @@ async fn refuses_what_is_wrong_for_good() {
         assert_eq!(refused["status"], status, "{query}: {refused}");
         assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains(names)), "{query}: {refused}");
     }
-    for (accept, status) in [("application/json", 406), ("application/cloudevents-batch+json", 406), ("text/html, */*;q=0.1", 200)] {
-        let answer = gateway.client.get(gateway.channel_url("a")).header("accept", accept).send().await.expect("an answer");
+    for (accept, status) in
+        [("application/json", 406), ("application/cloudevents-batch+json", 406), ("text/html, */*;q=0.1", 200)]
+    {
+        let answer =
+            gateway.client.get(gateway.channel_url("a")).header("accept", accept).send().await.expect("an answer");
         assert_eq!(answer.status(), status, "{accept}");
     }
-    let none = Gateway::start("connectors: { m: { kind: memory } }\nroutes: [{ name: a, channel: a/b, to: [{ connector: m, topic: t }] }]");
+    let none = Gateway::start(
+        "connectors: { m: { kind: memory } }\nroutes: [{ name: a, channel: a/b, to: [{ connector: m, topic: t }] }]",
+    );
     let refused = problem(none.client.get(none.channel_url("c/**")).send().await.expect("an answer")).await;
     assert_eq!(refused["status"], json!(404));
 }

@@ -24,9 +24,7 @@ use meshgate_api::{
     settings::Fields,
     topic::TopicNaming,
 };
-use tokio::{
-    time::{self, Instant, MissedTickBehavior},
-};
+use tokio::time::{self, Instant, MissedTickBehavior};
 
 mod client;
 pub mod config;

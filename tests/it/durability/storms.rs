@@ -89,7 +89,8 @@ impl Absence {
         let meanwhile: Vec<_> = meanwhile.collect();
         let first = meanwhile.iter().map(|publication| publication.answered - *from).min();
         let confirmed = meanwhile.iter().find(|publication| publication.answer == Answer::Stored);
-        let anew = publications.iter().filter(|publication| publication.answer == Answer::Stored && publication.sent > *from);
+        let anew =
+            publications.iter().filter(|publication| publication.answer == Answer::Stored && publication.sent > *from);
         let anew = anew.map(|publication| publication.answered).min().expect("events are stored again");
         let recovery = anew.saturating_duration_since(*to);
         tell(format!(

@@ -2,7 +2,6 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::Instant,
 };
@@ -62,8 +61,12 @@ impl Gateway {
         let mut greeting = String::new();
         let stdout = child.stdout.take().expect("stdout is a pipe");
         BufReader::new(stdout).read_line(&mut greeting).expect("a greeting");
-        let mut urls = greeting.split(|char: char| char.is_whitespace() || "()".contains(char)).filter(|word| word.starts_with("http://"));
-        let (Some(url), Some(admin)) = (urls.next(), urls.next()) else { panic!("no addresses in the greeting: {greeting:?}") };
+        let mut urls = greeting
+            .split(|char: char| char.is_whitespace() || "()".contains(char))
+            .filter(|word| word.starts_with("http://"));
+        let (Some(url), Some(admin)) = (urls.next(), urls.next()) else {
+            panic!("no addresses in the greeting: {greeting:?}")
+        };
         let (url, admin) = (url.to_owned(), admin.trim_end_matches(['.', ')']).to_owned());
         if let Some(fixed) = fixed {
             assert_eq!((url.clone(), admin.clone()), fixed, "the same addresses as before");
@@ -129,9 +132,6 @@ impl Gateway {
         self.client.get(format!("{}{path}", self.admin)).send().await.expect("the admin listener answers")
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
 }
 
 impl Drop for Gateway {

@@ -92,8 +92,7 @@ async fn more_topics_than_the_limit_are_unavailable() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_broker_the_answer_is_quick() {
     let config = KafkaConfig { brokers: vec!["127.0.0.1:1".into()], properties: Vec::new() };
-    let connector =
-        Kafka::connect(config, Context::new("away", Limits::default())).expect("it starts");
+    let connector = Kafka::connect(config, Context::new("away", Limits::default())).expect("it starts");
     let start = Instant::now();
     let outcomes = publish(&connector, vec![outbound("t", None, event("1", "x"))]).await;
     assert!(matches!(outcomes[0], Outcome::Unavailable { reason: Unavailability::Down, .. }), "{outcomes:?}");
