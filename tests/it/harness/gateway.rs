@@ -131,7 +131,6 @@ impl Gateway {
     pub async fn ask_admin(&self, path: &str) -> Response {
         self.client.get(format!("{}{path}", self.admin)).send().await.expect("the admin listener answers")
     }
-
 }
 
 impl Drop for Gateway {
