@@ -185,12 +185,12 @@ impl Publisher {
         };
         match sender.send(record) {
             Ok(()) => Fate::Pending(ticket),
-            Err((problem, _)) => Fate::Known(self.refused(&outbound.topic, &problem)),
+            Err((problem, _)) => Fate::Known(Self::refused(&outbound.topic, &problem)),
         }
     }
 
     /// librdkafka did not take the event.
-    fn refused(&self, topic: &Str, problem: &KafkaError) -> Outcome {
+    fn refused(topic: &Str, problem: &KafkaError) -> Outcome {
         match code(problem) {
             Some(Code::QueueFull) => Outcome::unavailable(
                 Unavailability::GatewayLimit,
@@ -201,10 +201,11 @@ impl Publisher {
                 format!("Kafka topic {topic}: the record is larger than any that the gateway sends"),
             ),
             Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => missing(topic),
-            Some(Code::UnknownPartition) => {
-                self.topics.write().remove(topic); // it was made anew with fewer partitions: learn again
-                Outcome::unavailable(Unavailability::Down, format!("Kafka topic {topic} has changed its partitions"))
-            }
+            // The listing and the producer learn of it each at its own time, both soon.
+            Some(Code::UnknownPartition) => Outcome::unavailable(
+                Unavailability::Down,
+                format!("the number of partitions of Kafka topic {topic} is changing"),
+            ),
             _ => Outcome::unavailable(Unavailability::Down, format!("Kafka topic {topic}: {problem}")),
         }
     }
