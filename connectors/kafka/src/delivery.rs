@@ -140,7 +140,7 @@ impl ClientContext for Reports {
     /// Called twice for each error.
     fn error(&self, error: KafkaError, reason: &str) {
         match code(&error) {
-            Some(Code::AllBrokersDown) => self.link.lost(reason),
+            Some(Code::AllBrokersDown) => self.link.lost("no broker can be reached"),
             Some(Code::Fatal) => self.trouble.is_fatal(reason),
             _ => debug!(connector = %self.connector, "{error}: {reason}"),
         }

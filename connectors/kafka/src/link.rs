@@ -6,6 +6,9 @@ use meshgate_api::{Str, connector::Health};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
+/// Before the first attempt.
+const UNTRIED: &str = "not connected yet";
+
 /// The connection to the broker as a whole.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -17,7 +20,7 @@ pub(crate) struct Link {
 impl Link {
     /// Not connected yet.
     pub(crate) fn new(connector: Str) -> Self {
-        let detail = Some("not connected yet".to_owned());
+        let detail = Some(UNTRIED.to_owned());
         Self { connector, up: AtomicBool::new(false), health: Mutex::new(Health { up: false, was_up: false, detail }) }
     }
 
@@ -40,7 +43,7 @@ impl Link {
     pub(crate) fn lost(&self, detail: impl Into<String>) {
         let mut health = self.health.lock();
         let detail = detail.into();
-        if health.up || !health.was_up && health.detail.as_ref() != Some(&detail) {
+        if health.up || health.detail.as_deref() == Some(UNTRIED) {
             warn!(connector = %self.connector, "the broker does not answer: {detail}");
         }
         health.up = false;
