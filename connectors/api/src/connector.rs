@@ -289,7 +289,7 @@ impl fmt::Debug for Settler {
 /// Why a read cannot begin or go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The position was deleted by retention, or lies beyond its topic's end.
+    /// The position was deleted by retention, or lies beyond its topic's end. The subscription's positions stay gone.
     #[error("the position is gone: {detail}")]
     Gone {
         /// Where reading can go on: the oldest that is kept.

@@ -1,6 +1,12 @@
 //! librdkafka clients: how each is configured, and what all of them do with its log lines.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use meshgate_api::{Str, connector::Limits};
 use rdkafka::{
@@ -11,7 +17,7 @@ use rdkafka::{
 };
 use tracing::{debug, info};
 
-use crate::config::KafkaConfig;
+use crate::{config::KafkaConfig, identity::Identities};
 
 /// How much larger a record may be than the body that it came in: base64, attributes as JSON, headers.
 const RECORD_GROWTH: usize = 2;
@@ -27,11 +33,12 @@ pub(crate) struct Clients {
     pub(crate) connector: Str,
     config: KafkaConfig,
     limits: Limits,
+    pub(crate) identities: Arc<Identities>,
 }
 
 impl Clients {
     pub(crate) fn new(connector: Str, config: KafkaConfig, limits: Limits) -> Self {
-        Self { connector, config, limits }
+        Self { connector, config, limits, identities: Arc::default() }
     }
 
     /// Whether the broker may make topics of what is published.
@@ -41,7 +48,11 @@ impl Clients {
 
     /// The producer of everything. Its acknowledgement means: on all in-sync replicas, once.
     pub(crate) fn producer(&self) -> ClientConfig {
-        let mut config = self.base(&[("linger.ms", "1"), ("topic.metadata.propagation.max.ms", "3000")]);
+        let mut config = self.base(&[
+            ("linger.ms", "1"),
+            ("topic.metadata.propagation.max.ms", "3000"),
+            ("topic.metadata.refresh.interval.ms", "1000"), // until then it refuses to write to a new partition
+        ]);
         let largest = self.limits.max_body.saturating_mul(RECORD_GROWTH).saturating_add(RECORD_OVERHEAD);
         config
             .set("acks", "all")
@@ -85,7 +96,10 @@ impl Clients {
             ("fetch.error.backoff.ms", "250"),
         ]);
         let kilobytes = (queue >> 10).clamp(16, 65_536);
+        let debug = config.get("debug").map_or_else(|| "metadata".to_owned(), |debug| format!("{debug},metadata"));
         config
+            .set_log_level(RDKafkaLogLevel::Debug)
+            .set("debug", debug) // for `Listening`
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
             .set("group.id", format!("meshgate-{}-unused", self.connector))
@@ -139,6 +153,44 @@ impl ClientContext for Quiet {
 }
 
 impl ConsumerContext for Quiet {}
+
+/// The context of the consumers: as [`Quiet`], but what the log says of topics' ids is heard.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    quiet: Quiet,
+    identities: Arc<Identities>,
+    lines: AtomicU64,
+}
+
+impl Listening {
+    pub(crate) fn new(clients: &Clients) -> Self {
+        let quiet = Quiet(clients.connector.clone());
+        Self { quiet, identities: clients.identities.clone(), lines: AtomicU64::new(0) }
+    }
+
+    /// How many lines of the log have come.
+    pub(crate) fn lines(&self) -> u64 {
+        self.lines.load(Relaxed)
+    }
+}
+
+impl ClientContext for Listening {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.lines.fetch_add(1, Relaxed);
+        match facility {
+            "METADATA" => self.identities.overhear(line),
+            _ => self.quiet.log(level, facility, line),
+        }
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.quiet.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Listening {}
 
 /// librdkafka repeats itself while a broker is away; what it means for the connector is logged by the connector, once.
 pub(crate) fn log_line(connector: &Str, level: RDKafkaLogLevel, facility: &str, line: &str) {

@@ -20,7 +20,7 @@ use rdkafka::{
 };
 
 use crate::{
-    client::Quiet,
+    client::{Clients, Listening},
     decode::{Origin, decode},
 };
 
@@ -77,13 +77,13 @@ pub(crate) struct Feed {
     names: HashMap<(Str, u32), LaneId>,
     bell: Arc<Bell>,
     connector: Str,
-    consumer: Arc<BaseConsumer<Quiet>>,
+    consumer: Arc<BaseConsumer<Listening>>,
 }
 
 struct Lane {
     origin: Origin,
     partition: u32,
-    queue: PartitionQueue<Quiet>,
+    queue: PartitionQueue<Listening>,
 }
 
 /// What comes out of a partition's queue.
@@ -103,13 +103,13 @@ pub(crate) enum Seen {
 pub(crate) struct Broken(pub(crate) String);
 
 impl Feed {
-    pub(crate) fn open(connector: &Str, config: &ClientConfig, bell: Arc<Bell>) -> Result<Self, Broken> {
-        let consumer = BaseConsumer::from_config_and_context(config, Quiet(connector.clone()))?;
+    pub(crate) fn open(clients: &Clients, config: &ClientConfig, bell: Arc<Bell>) -> Result<Self, Broken> {
+        let consumer = BaseConsumer::from_config_and_context(config, Listening::new(clients))?;
         Ok(Self {
             lanes: HashMap::new(),
             names: HashMap::new(),
             bell,
-            connector: connector.clone(),
+            connector: clients.connector.clone(),
             consumer: Arc::new(consumer),
         })
     }
@@ -164,15 +164,18 @@ impl Feed {
         }
     }
 
-    /// Serves what concerns no partition.
+    /// Serves what concerns no partition, the log above all: after it everything is heard that was logged before the last record that
+    /// was taken had come.
     pub(crate) fn serve(&self) -> Result<(), Broken> {
-        while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            match event {
-                Ok(_) => return Err(Broken("a record came outside its partition's queue".into())),
-                Err(problem) => drop(seen(problem)?),
+        loop {
+            let lines = self.consumer.context().lines();
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Ok(_)) => return Err(Broken("a record came outside its partition's queue".into())),
+                Some(Err(problem)) => drop(seen(problem)?),
+                None if self.consumer.context().lines() == lines => return Ok(()),
+                None => {} // it was a line of the log, and there may be more
             }
         }
-        Ok(())
     }
 
     /// Looks at every lane again, in case a bell was not heard.

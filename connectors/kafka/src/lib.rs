@@ -8,6 +8,7 @@
 //!    the producer must be made anew;
 //! 4. `metadata` and `places`: topics, partitions and offsets, asked once for all who want to know;
 //! 5. `reader`: one reader, who follows `live` (one consumer for all) or has a `replay` of its own (`feed` and `decode` under both);
+//!    `identity`: whether its topics are still the same;
 //! 6. `native`: the calls into librdkafka that rdkafka does not offer.
 //!
 //! *Confirmed* means: on all in-sync replicas. README.md tells what librdkafka does not do by itself.
@@ -31,6 +32,7 @@ pub mod config;
 mod decode;
 mod delivery;
 mod feed;
+mod identity;
 mod link;
 mod live;
 mod metadata;

@@ -22,6 +22,9 @@ use crate::{
 /// Before the broker is asked again for what it could not say.
 const REST: Duration = Duration::from_millis(250);
 
+/// Beyond the end of every partition. Who stands there, in a topic that was made anew, cannot go on however long the new one becomes.
+const NOWHERE: Place = Place::offset(u64::MAX);
+
 /// What all readers of one connector share.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -39,6 +42,8 @@ pub(crate) struct Reader {
     reading: Arc<Reading>,
     topics: TopicSet,
     positions: Positions,
+    /// How many changes of topics' identities the positions and the source take into account.
+    changes: u64,
     source: Source,
     _standing: Standing,
 }
@@ -57,6 +62,8 @@ struct Spot {
     positions: Positions,
     /// Ends of the partitions that exist.
     ends: Positions,
+    /// How many changes of topics' identities there had been before.
+    changes: u64,
 }
 
 impl Reading {
@@ -69,12 +76,16 @@ impl Reading {
         let spot = self.spot(&topics, &request.start).await?;
         let standing = self.live.stand(topics.clone());
         let source = self.source(&topics, &spot)?;
-        Ok(Reader { reading: self.clone(), topics, positions: spot.positions, source, _standing: standing })
+        let Spot { positions, changes, .. } = spot;
+        let mut reader = Reader { reading: self.clone(), topics, positions, changes, source, _standing: standing };
+        reader.heed_changes();
+        Ok(reader)
     }
 
     /// Finds out where the reader is to be placed, and has the partitions opened for live reading.
     async fn spot(&self, topics: &TopicSet, start: &Start) -> Result<Spot, ReadError> {
         loop {
+            let changes = self.clients.identities.changes();
             let Ok(listing) = self.metadata.fresh().await else {
                 time::sleep(REST).await;
                 continue;
@@ -96,23 +107,25 @@ impl Reading {
                 positions = go_on(topics, after, &listing, &positions, &ends)?;
             }
             if self.live.open(ends.clone()).await {
-                return Ok(Spot { positions, ends });
+                return Ok(Spot { positions, ends, changes });
             }
         }
     }
 
     /// The live buffer if it holds all from the spot on, else a private reader.
     fn source(&self, topics: &TopicSet, spot: &Spot) -> Result<Source, ReadError> {
-        match self.follow(topics, &spot.positions) {
+        // What has appeared since is another matter, even if the positions name it: then it was made anew.
+        let existing = spot.positions.iter().filter(|at| spot.ends.get(&at.topic, at.partition).is_some());
+        let existing: Positions = existing.cloned().collect();
+        match self.follow(topics, &existing) {
             Ok(follower) => Ok(Source::Live(follower)),
             Err(_) => {
                 let busy = |_| ReadError::Busy {
                     detail: format!("all private readers of {} are in use (limits.readers)", self.clients.connector),
                 };
                 let permit = self.permits.clone().try_acquire_owned().map_err(busy)?;
-                let existing = spot.positions.iter().filter(|at| spot.ends.get(&at.topic, at.partition).is_some());
-                let from = existing.cloned().collect();
-                let replay = Replay::start(&self.clients, self.reader_memory, from, spot.ends.clone(), permit);
+                let (memory, ends) = (self.reader_memory, spot.ends.clone());
+                let replay = Replay::start(&self.clients, memory, existing, ends, spot.changes, permit);
                 Ok(Source::Replay(Box::new(replay.map_err(|detail| ReadError::Down { detail })?)))
             }
         }
@@ -137,6 +150,7 @@ fn go_on(
         let (topic, partition) = (&at.topic, at.partition);
         match (starts.get(topic, partition), ends.get(topic, partition)) {
             (Some(start), Some(end)) if start <= at.place && at.place <= end => positions.set(at.clone()),
+            (Some(_), Some(_)) if at.place == NOWHERE => gone = Some(format!("{topic} was deleted and made again")),
             (Some(start), Some(end)) => {
                 let place = at.place.offset;
                 gone = Some(format!("{topic} {partition}:{place}: the topic holds {} to {}", start.offset, end.offset));
@@ -155,11 +169,37 @@ impl Reader {
     /// Places the reader anew where it stands.
     async fn place(&mut self) -> Result<(), ReadError> {
         self.source = Source::Nothing; // gives a private reader back first
+        self.heed_changes();
         let start = Start::After(self.positions.clone());
-        let spot = self.reading.spot(&self.topics, &start).await?;
+        let spot = match self.reading.spot(&self.topics, &start).await {
+            Err(ReadError::Gone { resume, detail }) => return Err(self.gone(resume, detail)),
+            other => other?,
+        };
         self.source = self.reading.source(&self.topics, &spot)?;
-        self.positions = spot.positions;
+        Spot { positions: self.positions, changes: self.changes, .. } = spot;
+        self.heed_changes();
         Ok(())
+    }
+
+    /// Gives up the positions in topics that were made anew.
+    fn heed_changes(&mut self) {
+        for changed in self.reading.clients.identities.changed_since(&mut self.changes) {
+            if self.forsake(|at| at.topic == changed) {
+                self.source = Source::Nothing;
+            }
+        }
+    }
+
+    fn forsake(&mut self, is_meant: impl Fn(&Position) -> bool) -> bool {
+        let meant: Vec<_> = self.positions.iter().filter(|at| is_meant(at)).cloned().collect();
+        meant.iter().for_each(|at| self.positions.set(Position { place: NOWHERE, ..at.clone() }));
+        !meant.is_empty()
+    }
+
+    /// What is gone is forsaken, so that it stays gone.
+    fn gone(&mut self, resume: Positions, detail: String) -> ReadError {
+        self.forsake(|at| resume.get(&at.topic, at.partition) != Some(at.place));
+        ReadError::Gone { resume, detail }
     }
 
     fn deliver(&mut self, records: Vec<Arc<Record>>, at_end: bool) -> Result<Deliveries, ReadError> {
@@ -179,7 +219,7 @@ impl Reader {
     }
 
     /// A topic that was deleted and made again begins anew under a reader that had already read some of it.
-    fn check_continuity(&self, records: &[Arc<Record>]) -> Result<(), ReadError> {
+    fn check_continuity(&mut self, records: &[Arc<Record>]) -> Result<(), ReadError> {
         let is_before = |record: &&Arc<Record>| {
             let stands = self.positions.get(&record.topic, record.position.partition);
             stands.is_some_and(|stands| record.position.place < stands)
@@ -187,7 +227,7 @@ impl Reader {
         let Some(record) = records.iter().find(is_before) else { return Ok(()) };
         let mut resume = self.positions.clone();
         resume.retain(|topic| *topic != *record.topic);
-        Err(ReadError::Gone { resume, detail: format!("{} was deleted and made again", record.topic) })
+        Err(self.gone(resume, format!("{} was deleted and made again", record.topic)))
     }
 }
 
@@ -236,6 +276,7 @@ impl Reader {
         });
         if is_covered && let Ok(follower) = self.reading.follow(&self.topics, &self.positions) {
             self.source = Source::Live(follower);
+            self.heed_changes(); // the live buffer's topic may be the new one
         } else if is_at_end {
             self.source = Source::Nothing; // the live buffer begins after the end that was known: ask for it anew
         }

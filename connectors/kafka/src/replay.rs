@@ -20,6 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use crate::{
     client::Clients,
     feed::{Bell, Broken, Feed, LaneId, Seen},
+    identity::Identities,
     metadata::spawn,
 };
 
@@ -61,31 +62,35 @@ pub(crate) struct Portion {
 }
 
 impl Replay {
-    /// Reads each partition from its place. `ends` are places that were the partitions' ends at some time before this call.
+    /// Reads each partition from its place. `ends` are places that were the partitions' ends at some time before this call, when there
+    /// had been so many `changes` of topics' identities.
     pub(crate) fn start(
         clients: &Clients,
         memory: usize,
         from: Positions,
         ends: Positions,
+        changes: u64,
         permit: OwnedSemaphorePermit,
     ) -> Result<Self, String> {
         let (sender, chunks) = mpsc::channel(CHUNKS);
         let share = memory / 2 / from.len().max(1);
         let config = clients.reader(share, memory / 2);
-        let connector = clients.connector.clone();
-        let name = format!("{connector}-replay");
+        let clients = clients.clone();
+        let name = format!("{}-replay", clients.connector);
         let chunk = memory / (2 * (CHUNKS + 1));
         spawn(name, move || {
             let bell = Arc::new(Bell::default());
-            let replay = Feed::open(&connector, &config, bell.clone()).and_then(|mut feed| {
+            let replay = Feed::open(&clients, &config, bell.clone()).and_then(|mut feed| {
                 let places = from.iter().map(|at| (at.topic.clone(), at.partition, at.place.offset));
                 feed.assign(&places.collect::<Vec<_>>())?;
                 let ended = BTreeSet::new();
                 let at = from.iter().map(|at| ((at.topic.clone(), at.partition), at.place.offset)).collect();
-                Thread { feed, bell, sender, chunk_bytes: chunk, ends, at, ended, chores: Instant::now() }.run()
+                let identities = clients.identities.clone();
+                let chores = Instant::now();
+                Thread { feed, bell, sender, chunk_bytes: chunk, ends, at, ended, identities, changes, chores }.run()
             });
             if let Err(Broken(reason)) = replay {
-                tracing::info!(%connector, "a private reader stops: {reason}"); // and its reader, told by the channel's end, starts another
+                tracing::info!(connector = %clients.connector, "a private reader stops: {reason}"); // and its reader, told by the channel's end, starts another
             }
         })?;
         Ok(Self { chunks, pending: VecDeque::new(), reached: Vec::new(), is_at_end: false, _permit: permit })
@@ -124,6 +129,9 @@ struct Thread {
     at: HashMap<(Str, u32), u64>,
     /// Lanes of which nothing has come since their end.
     ended: BTreeSet<LaneId>,
+    identities: Arc<Identities>,
+    /// How many changes of topics' identities were looked at.
+    changes: u64,
     chores: Instant,
 }
 
@@ -134,6 +142,8 @@ impl Thread {
             if let Some(lane) = self.bell.wait(NAP) {
                 let mut chunk = Chunk::default();
                 self.read(lane, &mut chunk)?;
+                self.feed.serve()?;
+                self.check_identities()?;
                 if !(chunk.records.is_empty() && chunk.reached.is_empty()) && self.sender.blocking_send(chunk).is_err()
                 {
                     return Ok(());
@@ -146,6 +156,15 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// What was read of a topic that was made anew may be of the old one or of the new.
+    fn check_identities(&mut self) -> Result<(), Broken> {
+        let changed = self.identities.changed_since(&mut self.changes);
+        match changed.iter().find(|topic| self.at.keys().any(|(name, _)| name == *topic)) {
+            Some(topic) => Err(Broken(format!("{topic} was deleted or made anew"))),
+            None => Ok(()),
+        }
     }
 
     fn read(&mut self, lane: LaneId, chunk: &mut Chunk) -> Result<(), Broken> {

@@ -235,8 +235,17 @@ impl Sse {
     fn end(&mut self, end: &Ended) -> Bytes {
         self.ended = true;
         let mut text = BytesMut::new();
-        if matches!(end, Ended::Interrupted(_)) {
-            text.put_slice(format!("retry: {}\n", spread_retry().as_millis()).as_bytes());
+        match end {
+            Ended::Interrupted(_) => {
+                text.put_slice(format!("retry: {}\n", spread_retry().as_millis()).as_bytes());
+            }
+            // With this the reader who comes back is told so, even if its last cursor would be good again by then.
+            Ended::Gone { .. } => {
+                if let Ok(Some(id)) = self.flow.stand() {
+                    put_id(&mut text, &id);
+                }
+            }
+            Ended::CursorTooLong => {}
         }
         put_comment(&mut text, &end.to_string());
         text.freeze()

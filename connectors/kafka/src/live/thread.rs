@@ -84,6 +84,8 @@ struct Thread {
     sound: HashMap<(Str, u32), u64>,
     /// The listing and the edition of wishes that were looked at last.
     seen: (u64, u64),
+    /// How many changes of topics' identities were looked at.
+    changes: u64,
     starts: Option<Awaited>,
     comparison: Option<Comparison>,
     chores: Instant,
@@ -110,6 +112,7 @@ pub(super) fn start(
         topics: HashMap::new(),
         sound: HashMap::new(),
         seen: (0, 0),
+        changes: 0,
         starts: None,
         comparison: None,
         chores: now,
@@ -137,6 +140,7 @@ impl Thread {
         if let Some(lane) = lane {
             self.read(lane)?;
         }
+        self.close_changed()?;
         self.take_starts()?;
         self.compare()?;
         if self.chores.elapsed() >= CHORES {
@@ -174,7 +178,11 @@ impl Thread {
             }
         }
         lane.stirred |= !records.is_empty();
-        self.append(records);
+        feed.serve()?;
+        self.close_changed()?;
+        if self.is_open(&topic, partition) {
+            self.append(records); // otherwise they may be the new topic's, and come again
+        }
         if lost {
             self.interrupt(&topic, partition)?;
         }
@@ -261,7 +269,7 @@ impl Thread {
     fn feed(&mut self) -> Result<&mut Feed, Broken> {
         if self.feed.is_none() {
             let config = self.clients.reader(QUEUE, self.ring);
-            let mut feed = Feed::open(&self.clients.connector, &config, self.shared.bell.clone())?;
+            let mut feed = Feed::open(&self.clients, &config, self.shared.bell.clone())?;
             feed.assign(&self.places())?;
             self.feed = Some(feed);
         }
@@ -286,7 +294,8 @@ impl Thread {
         let news = self.metadata.news();
         let edition = self.shared.wishes.lock().edition;
         if self.seen.0 != news.round {
-            self.close_deleted(&news.listing)?;
+            self.look_for_deleted(&news.listing);
+            self.close_changed()?;
         }
         if self.seen != (news.round, edition) {
             self.ask_for_starts(&news.listing);
@@ -297,15 +306,25 @@ impl Thread {
         Ok(())
     }
 
-    fn close_deleted(&mut self, listing: &Listing) -> Result<(), Broken> {
-        let mut deleted = Vec::new();
+    fn look_for_deleted(&mut self, listing: &Listing) {
         for (name, topic) in &mut self.topics {
             topic.absences = if listing.contains_key(name) { 0 } else { topic.absences + 1 };
-            if topic.absences >= ABSENCES {
-                deleted.push(name.clone());
+            if topic.absences == ABSENCES {
+                self.clients.identities.change(name);
             }
         }
-        deleted.iter().try_for_each(|topic| self.close(topic, "it was deleted"))
+    }
+
+    /// Closes topics that were deleted or made anew.
+    fn close_changed(&mut self) -> Result<(), Broken> {
+        for topic in self.clients.identities.changed_since(&mut self.changes) {
+            self.sound.retain(|(name, _), _| *name != topic);
+            (self.starts, self.seen) = (None, (0, 0)); // what is on its way may be the old topic's: ask again
+            if self.topics.contains_key(&topic) {
+                self.close(&topic, "it was deleted or made anew")?;
+            }
+        }
+        Ok(())
     }
 
     fn close_unread(&mut self) -> Result<(), Broken> {
@@ -369,19 +388,18 @@ impl Thread {
             Ok(Err(_)) | Err(TryRecvError::Closed) => Positions::default(), // the broker is away: compare later
         };
         let at = self.comparison.take().map(|comparison| comparison.at).unwrap_or_default();
-        let mut remade = HashSet::new();
         let mut stuck = None;
         for (topic, partition, at) in at {
             let Some(end) = ends.get(&topic, partition) else { continue };
             let open = self.topics.get_mut(&topic).and_then(|topic| topic.lanes.get_mut(&partition));
             let Some(lane) = open else { continue };
-            if end.offset < at {
-                remade.insert(topic);
+            if end.offset < at && at <= lane.at {
+                self.clients.identities.change(&topic);
             } else if lane.is_stuck(end.offset) {
                 stuck = Some(format!("nothing comes from {topic} {partition}"));
             }
         }
-        remade.iter().try_for_each(|topic| self.close(topic, "it was made anew"))?;
+        self.close_changed()?;
         stuck.map_or(Ok(()), |reason| Err(Broken(reason)))
     }
 }
