@@ -13,7 +13,7 @@ use std::io::Write;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::harness::{broker::Broker, gateway::Gateway};
+use crate::harness::{broker::Broker, eventually, gateway::Gateway};
 
 /// One test at a time.
 async fn turn() -> MutexGuard<'static, ()> {
@@ -22,7 +22,7 @@ async fn turn() -> MutexGuard<'static, ()> {
 }
 
 /// A gateway whose every channel `load/…` lives on the Kafka topic `load`, and `late/NAME` on `late.NAME`.
-fn gateway(broker: &Broker) -> Gateway {
+fn gateway_in_front_of(broker: &Broker) -> Gateway {
     Gateway::start(&format!(
         r##"
 connectors:
@@ -33,6 +33,13 @@ routes:
 "##,
         broker.address
     ))
+}
+
+/// The same, once it is ready.
+async fn gateway(broker: &Broker) -> Gateway {
+    let gateway = gateway_in_front_of(broker);
+    eventually("ready", async || (gateway.ask_admin("/readyz").await.status() == 200).then_some(())).await;
+    gateway
 }
 
 /// Shows a figure also when the test succeeds.

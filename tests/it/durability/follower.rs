@@ -44,6 +44,11 @@ pub struct Record {
 impl Follower {
     /// Returns once it stands.
     pub async fn start(gateway: &Gateway, filter_and_query: &str) -> Self {
+        Self::waiting(gateway, filter_and_query).await
+    }
+
+    /// Begins to try; the answer comes once it stands.
+    pub fn waiting(gateway: &Gateway, filter_and_query: &str) -> impl Future<Output = Self> + use<> {
         let (stands, standing) = oneshot::channel();
         let record: Arc<Mutex<Record>> = Arc::default();
         let reader = Reader {
@@ -54,8 +59,12 @@ impl Follower {
             stands: Some(stands),
         };
         let reading = tokio::spawn(reader.run());
-        tokio::time::timeout(PATIENCE, standing).await.expect("the reader stands in time").expect("the reader lives");
-        Self { record, reading }
+        let follower = Self { record, reading };
+        async move {
+            let standing = tokio::time::timeout(PATIENCE, standing).await.expect("the reader stands in time");
+            standing.expect("the reader lives");
+            follower
+        }
     }
 
     pub fn look<T>(&self, look: impl FnOnce(&Record) -> T) -> T {

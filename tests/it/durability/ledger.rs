@@ -1,7 +1,7 @@
 //! Compares what was answered with what the topic holds.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ pub fn settle(title: &str, publications: &[Publication], stored: &[Stored]) {
     let mut places: HashMap<&str, Vec<&Stored>> = HashMap::new();
     stored.iter().for_each(|record| places.entry(&record.id).or_default().push(record));
     let count = |answer| {
-        let stored = |publication: &&Publication| places.contains_key(&*publication.id());
+        let stored = |publication: &&Publication| places.contains_key(&*publication.id);
         publications.iter().filter(|publication| publication.answer == answer).filter(stored).count()
     };
     let repeated = stored.len() - places.len();
@@ -47,8 +47,8 @@ pub fn settle(title: &str, publications: &[Publication], stored: &[Stored]) {
 fn fates(publications: &[Publication], places: &HashMap<&str, Vec<&Stored>>) -> Vec<String> {
     let mut violations = Vec::new();
     for publication in publications {
-        let id = publication.id();
-        let copies = places.get(&*id).map_or(&[][..], Vec::as_slice);
+        let id = &publication.id;
+        let copies = places.get(&**id).map_or(&[][..], Vec::as_slice);
         match (publication.answer, copies) {
             (Answer::Stored, []) => violations.push(format!("{id} was confirmed and is missing")),
             (_, [_, _, ..]) => violations.push(format!("{id} was sent once and is stored {} times", copies.len())),
@@ -69,7 +69,7 @@ fn fates(publications: &[Publication], places: &HashMap<&str, Vec<&Stored>>) -> 
 }
 
 fn foreign(publications: &[Publication], stored: &[Stored]) -> Vec<String> {
-    let known: std::collections::HashSet<_> = publications.iter().map(Publication::id).collect();
+    let known: HashSet<_> = publications.iter().map(|publication| &publication.id).collect();
     let strange = stored.iter().filter(|record| !known.contains(&record.id));
     strange.map(|record| format!("{} was never published", record.id)).collect()
 }
@@ -79,7 +79,7 @@ fn disorder(publications: &[Publication], places: &HashMap<&str, Vec<&Stored>>) 
     let mut violations = Vec::new();
     let mut last: BTreeMap<u32, &Stored> = BTreeMap::new();
     for publication in publications.iter().filter(|publication| publication.answer == Answer::Stored) {
-        let Some(record) = places.get(&*publication.id()).and_then(|copies| copies.first()) else { continue };
+        let Some(record) = places.get(&*publication.id).and_then(|copies| copies.first()) else { continue };
         if let Some(before) = last.insert(publication.publisher, record)
             && (before.partition != record.partition || before.offset >= record.offset)
         {

@@ -12,7 +12,10 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use crate::harness::{connection::Connection, gateway::Gateway};
+use crate::harness::{
+    connection::{Connection, Reply},
+    gateway::Gateway,
+};
 
 /// How long a publisher rests after an answer other than 202. Without it all events would be used up while nothing can be stored.
 const REST: Duration = Duration::from_millis(100);
@@ -25,6 +28,8 @@ pub struct Load {
 
 struct Progress {
     address: SocketAddr,
+    /// What the ids of its events begin with.
+    name: &'static str,
     /// Events that may still be published.
     left: AtomicU64,
     answered: AtomicU64,
@@ -33,6 +38,7 @@ struct Progress {
 /// One event and what its publisher knows of it. Nothing is sent twice.
 #[derive(Clone, Debug)]
 pub struct Publication {
+    pub id: String,
     pub publisher: u32,
     /// Counts the publisher's events.
     pub sequence: u64,
@@ -58,9 +64,9 @@ pub enum Answer {
 
 impl Load {
     /// Begins to publish `events` events over as many connections as there are publishers.
-    pub fn start(gateway: &Gateway, publishers: u32, events: u64) -> Self {
+    pub fn start(gateway: &Gateway, name: &'static str, publishers: u32, events: u64) -> Self {
         let address = gateway.url.trim_start_matches("http://").parse().expect("an address");
-        let progress = Progress { address, left: AtomicU64::new(events), answered: AtomicU64::new(0) };
+        let progress = Progress { address, name, left: AtomicU64::new(events), answered: AtomicU64::new(0) };
         let progress = Arc::new(progress);
         let publishers = (0..publishers).map(|publisher| publish(progress.clone(), publisher)).collect();
         Self { progress, publishers }
@@ -68,10 +74,14 @@ impl Load {
 
     /// Returns once so many events are answered.
     pub async fn until(&self, answered: u64) {
-        while self.progress.answered.load(Relaxed) < answered {
+        while self.answered() < answered {
             assert!(!self.publishers.is_empty(), "publishers go on");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+    }
+
+    pub fn answered(&self) -> u64 {
+        self.progress.answered.load(Relaxed)
     }
 
     /// Publishes no further event.
@@ -94,21 +104,25 @@ async fn publish(progress: Arc<Progress>, publisher: u32) -> Vec<Publication> {
             Some(connection) => connection,
             None => Connection::open(progress.address).await,
         };
+        let id = format!("{}-{publisher}-{sequence}", progress.name);
         let begun = Instant::now();
-        let publication = match open.ask(&request(publisher, sequence)).await {
-            Ok(reply) => {
+        let publication = match open.ask(&request(&id, publisher, sequence)).await {
+            Ok(Reply { status, body, sent, answered }) => {
                 connection = Some(open);
-                let (answer, detail) = (Answer::of(reply.status), detail(&reply.body));
-                Publication { publisher, sequence, answer, sent: reply.sent, answered: reply.answered, detail }
+                Publication {
+                    id,
+                    publisher,
+                    sequence,
+                    answer: Answer::of(status),
+                    sent,
+                    answered,
+                    detail: detail(&body),
+                }
             }
-            Err(problem) => Publication {
-                publisher,
-                sequence,
-                answer: Answer::Broken,
-                sent: begun,
-                answered: Instant::now(),
-                detail: problem.kind().to_string(),
-            },
+            Err(problem) => {
+                let (answered, detail) = (Instant::now(), problem.kind().to_string());
+                Publication { id, publisher, sequence, answer: Answer::Broken, sent: begun, answered, detail }
+            }
         };
         let rests = publication.answer != Answer::Stored;
         all.push(publication);
@@ -120,18 +134,13 @@ async fn publish(progress: Arc<Progress>, publisher: u32) -> Vec<Publication> {
     all
 }
 
-/// The event's id. Its data is the sequence number.
-pub fn id(publisher: u32, sequence: u64) -> String {
-    format!("{publisher}-{sequence}")
-}
-
-/// One half of the publishers has a key each, the other a channel.
-fn request(publisher: u32, sequence: u64) -> Vec<u8> {
+/// One half of the publishers has a key each, the other a channel. The event's data is its sequence number.
+fn request(id: &str, publisher: u32, sequence: u64) -> Vec<u8> {
     let (channel, key) = match publisher % 2 {
         0 => ("load/keyed".to_owned(), format!("ce-partitionkey: key-{publisher}\r\n")),
         _ => (format!("load/{publisher}"), String::new()),
     };
-    let (id, data) = (id(publisher, sequence), sequence.to_string());
+    let data = sequence.to_string();
     format!(
         "POST /channels/{channel} HTTP/1.1\r\nhost: test\r\nce-specversion: 1.0\r\nce-id: {id}\r\nce-source: /load\r\n\
          ce-type: com.example.load\r\n{key}content-type: text/plain\r\ncontent-length: {}\r\n\r\n{data}",
@@ -160,10 +169,6 @@ impl Answer {
 }
 
 impl Publication {
-    pub fn id(&self) -> String {
-        id(self.publisher, self.sequence)
-    }
-
     pub fn took(&self) -> Duration {
         self.answered - self.sent
     }

@@ -28,10 +28,10 @@ async fn the_broker_is_paused_and_killed() {
     let _turn = turn().await;
     let broker = Broker::up().await;
     broker.make_topic("load", PARTITIONS).await;
-    let gateway = gateway(&broker);
+    let gateway = gateway(&broker).await;
     let follower = Follower::start(&gateway, "load/**").await;
     let begun = Instant::now();
-    let load = Load::start(&gateway, PUBLISHERS, EVENTS);
+    let load = Load::start(&gateway, "storm", PUBLISHERS, EVENTS);
 
     load.until(EVENTS / 4).await;
     broker.pause().await;
@@ -40,9 +40,11 @@ async fn the_broker_is_paused_and_killed() {
     let pause = Absence { what: "paused", from: paused, to: Instant::now() };
     broker.resume().await;
 
+    let replay = Follower::start(&gateway, "load/**?from=earliest").await;
     load.until(EVENTS / 2).await;
     broker.kill().await;
     let killed = Instant::now();
+    load.until(load.answered() + u64::from(PUBLISHERS)).await;
     broker.restart().await;
     let death = Absence { what: "killed and restarted", from: killed, to: Instant::now() };
 
@@ -52,7 +54,8 @@ async fn the_broker_is_paused_and_killed() {
     ledger::settle("the broker is paused and killed", &publications, &stored);
     pause.check(&publications);
     death.check(&publications);
-    follower.has_seen("the broker is paused and killed", &stored).await;
+    follower.has_seen("live, while the broker is paused and killed", &stored).await;
+    replay.has_seen("from the start, while the broker is killed", &stored).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -61,9 +64,9 @@ async fn the_gateway_is_killed() {
     let _turn = turn().await;
     let broker = Broker::up().await;
     broker.make_topic("load", PARTITIONS).await;
-    let mut gateway = gateway(&broker);
+    let mut gateway = gateway(&broker).await;
     let follower = Follower::start(&gateway, "load/**").await;
-    let load = Load::start(&gateway, PUBLISHERS, EVENTS);
+    let load = Load::start(&gateway, "storm", PUBLISHERS, EVENTS);
 
     load.until(EVENTS / 4).await;
     gateway = gateway.kill_and_restart();

@@ -67,6 +67,11 @@ impl Broker {
         self.brokers(&["topic", "delete", name]).await;
     }
 
+    /// Deletes a topic and makes it again before anybody notices.
+    pub async fn remake_topic(&self, name: &str, partitions: u32) {
+        self.kafka_python(&["remake", name, &partitions.to_string()]).await;
+    }
+
     /// Adds partitions.
     pub async fn grow_topic(&self, name: &str, partitions: u32) {
         self.kafka_python(&["grow", name, &partitions.to_string()]).await;

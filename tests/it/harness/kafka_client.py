@@ -1,6 +1,7 @@
 """A Kafka client that shares no code with the gateway.
 
     kafka_client.py HOST:PORT read TOPIC            prints PARTITION OFFSET CE_ID VALUE of every record
+    kafka_client.py HOST:PORT remake TOPIC COUNT    deletes the topic and at once makes it again, with COUNT partitions
     kafka_client.py HOST:PORT grow TOPIC COUNT      adds partitions, up to COUNT
 """
 
@@ -32,13 +33,28 @@ def read(servers, topic):
     consumer.close()
 
 
+def remake(servers, topic, count):
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    admin.delete_topics([topic])
+    while not is_made(admin, topic, int(count)):
+        pass
+    admin.wait_for_topics([topic])
+    admin.close()
+
+
+def is_made(admin, topic, count):
+    """The broker refuses to make it while the old one is being deleted."""
+    answer = admin.create_topics({topic: {"num_partitions": count}}, raise_errors=False)
+    return answer["topics"][0]["error_code"] == 0
+
+
 def grow(servers, topic, count):
     admin = KafkaAdminClient(bootstrap_servers=servers)
     admin.create_partitions({topic: int(count)})
     admin.close()
 
 
-COMMANDS = {"read": read, "grow": grow}
+COMMANDS = {"read": read, "remake": remake, "grow": grow}
 
 
 def main():
