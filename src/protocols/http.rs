@@ -4,10 +4,10 @@ use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
-    http::{Method, Request, StatusCode, Uri, Version, request::Parts},
+    http::{Method, Request, StatusCode, Uri, request::Parts},
     response::{IntoResponse, Response},
 };
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use meshgate_api::Str;
 use tokio::sync::Semaphore;
 use tower::{ServiceBuilder, service_fn};
@@ -68,10 +68,8 @@ impl Http {
             (Some(resource), method) => Err(method_not_allowed(resource, method)),
             (None, _) => Err(no_such_resource(&head.uri)),
         };
-        if head.version == Version::HTTP_2 && !body.is_end_stream() {
-            tokio::spawn(body::discard(body));
-        }
-        let answer = answer.unwrap_or_else(IntoResponse::into_response);
+        let mut answer = answer.unwrap_or_else(IntoResponse::into_response);
+        body::leave(&head, body, &mut answer);
         if head.method == Method::HEAD { answer.map(|_| Body::empty()) } else { answer }
     }
 

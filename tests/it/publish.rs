@@ -174,3 +174,18 @@ async fn over_in_flight_is_429() {
     assert_eq!(problem(answer).await["status"], 429);
     gateway.store("rest/a", "2").await;
 }
+
+#[tokio::test]
+async fn a_refused_body_ends_its_connection_only_if_it_is_long() {
+    let gateway = Gateway::memory();
+    for (length, connection) in [(1 << 10, None), (2 << 20, Some("close"))] {
+        let answer = gateway.client.post(format!("{}/elsewhere", gateway.url)).body(vec![b'x'; length]);
+        let answer = answer.send().await.expect("an answer");
+        assert_eq!(
+            answer.headers().get("connection").map(|value| value.to_str().expect("text")),
+            connection,
+            "{length}"
+        );
+        assert_eq!(problem(answer).await["status"], 404);
+    }
+}

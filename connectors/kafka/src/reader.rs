@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{Deliveries, Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
-    log::{Behind, Follower},
+    log::Follower,
     position::{Place, Position, Positions},
     topic::TopicSet,
 };
@@ -117,9 +117,9 @@ impl Reading {
         // What has appeared since is another matter, even if the positions name it: then it was made anew.
         let existing = spot.positions.iter().filter(|at| spot.ends.get(&at.topic, at.partition).is_some());
         let existing: Positions = existing.cloned().collect();
-        match self.follow(topics, &existing) {
-            Ok(follower) => Ok(Source::Live(follower)),
-            Err(_) => {
+        match self.follow(topics, &existing, &existing) {
+            Some(follower) => Ok(Source::Live(follower)),
+            None => {
                 let busy = |_| ReadError::Busy {
                     detail: format!("all private readers of {} are in use (limits.readers)", self.clients.connector),
                 };
@@ -131,8 +131,15 @@ impl Reading {
         }
     }
 
-    fn follow(&self, topics: &TopicSet, positions: &Positions) -> Result<Follower, Behind> {
-        self.live.log.follow(topics.clone(), |lane| positions.get(lane.topic, lane.partition).unwrap_or_default())
+    /// Follows the live buffer if it holds all from `positions` on, of each partition that is in `read` as well: one that is closed now
+    /// may be opened anew further on.
+    fn follow(&self, topics: &TopicSet, positions: &Positions, read: &Positions) -> Option<Follower> {
+        let mut open = 0;
+        let follower = self.live.log.follow(topics.clone(), |lane| {
+            open += usize::from(read.get(lane.topic, lane.partition).is_some());
+            positions.get(lane.topic, lane.partition).unwrap_or_default()
+        });
+        follower.ok().filter(|_| open == read.len())
     }
 }
 
@@ -266,15 +273,10 @@ impl Subscription for Reader {
 }
 
 impl Reader {
-    /// Goes over to the live buffer if it holds all from here on.
+    /// Goes over from a private reader to the live buffer if that holds all from here on.
     fn join_live(&mut self, is_at_end: bool) {
-        let behind = |place: Place, floor: Place| place < floor;
-        let mut is_covered = true;
-        self.reading.live.log.each_lane(&self.topics, |lane| {
-            let place = self.positions.get(lane.topic, lane.partition).unwrap_or_default();
-            is_covered &= !behind(place, lane.floor);
-        });
-        if is_covered && let Ok(follower) = self.reading.follow(&self.topics, &self.positions) {
+        let Source::Replay(replay) = &self.source else { return };
+        if let Some(follower) = self.reading.follow(&self.topics, &self.positions, replay.partitions()) {
             self.source = Source::Live(follower);
             self.heed_changes(); // the live buffer's topic may be the new one
         } else if is_at_end {

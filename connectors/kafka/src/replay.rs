@@ -39,6 +39,7 @@ pub(crate) struct Replay {
     /// Partitions that have ended there, to be told once `pending` is read.
     reached: Vec<Position>,
     is_at_end: bool,
+    from: Positions,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -78,13 +79,13 @@ impl Replay {
         let clients = clients.clone();
         let name = format!("{}-replay", clients.connector);
         let chunk = memory / (2 * (CHUNKS + 1));
+        let places: Vec<_> = from.iter().map(|at| (at.topic.clone(), at.partition, at.place.offset)).collect();
         spawn(name, move || {
             let bell = Arc::new(Bell::default());
             let replay = Feed::open(&clients, &config, bell.clone()).and_then(|mut feed| {
-                let places = from.iter().map(|at| (at.topic.clone(), at.partition, at.place.offset));
-                feed.assign(&places.collect::<Vec<_>>())?;
+                feed.assign(&places)?;
                 let ended = BTreeSet::new();
-                let at = from.iter().map(|at| ((at.topic.clone(), at.partition), at.place.offset)).collect();
+                let at = places.into_iter().map(|(topic, partition, offset)| ((topic, partition), offset)).collect();
                 let identities = clients.identities.clone();
                 let chores = Instant::now();
                 Thread { feed, bell, sender, chunk_bytes: chunk, ends, at, ended, identities, changes, chores }.run()
@@ -93,7 +94,12 @@ impl Replay {
                 tracing::info!(connector = %clients.connector, "a private reader stops: {reason}"); // and its reader, told by the channel's end, starts another
             }
         })?;
-        Ok(Self { chunks, pending: VecDeque::new(), reached: Vec::new(), is_at_end: false, _permit: permit })
+        Ok(Self { chunks, pending: VecDeque::new(), reached: Vec::new(), is_at_end: false, from, _permit: permit })
+    }
+
+    /// What it reads.
+    pub(crate) fn partitions(&self) -> &Positions {
+        &self.from
     }
 
     /// The next records, at most `max`, and about [`READ_BYTES`]; `None` when the thread could not go on. Cancel-safe.

@@ -4,9 +4,11 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use axum::{
     body::Bytes,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Version, header, request::Parts},
+    response::Response,
 };
 use bytes::{BufMut, BytesMut};
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -15,6 +17,8 @@ use super::problem::Problem;
 
 /// What a publish occupies besides its body, about: headers, event, record.
 const OVERHEAD: usize = 2 << 10;
+/// A refused body that is not longer is read, so that the connection can go on.
+const SHORT: u64 = 64 << 10;
 /// How much of a refused body is read, and for how long.
 const DISCARD_BYTES: usize = 8 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
@@ -69,9 +73,23 @@ pub(super) async fn take(
     Ok(Taken { bytes: if whole.is_empty() { first } else { whole.freeze() }, _share: share })
 }
 
-/// Reads some of what is left of a refused body while its answer is on its way: HTTP/2 resets the stream of a body that nobody
-/// reads, and there are clients that then forget the answer.
-pub(super) async fn discard(mut body: Incoming) {
+/// Sees to what is left of a refused body while its answer is on its way. HTTP/2 resets the stream of a body that nobody reads, and
+/// there are clients that then forget the answer: it is discarded. So is a short one of HTTP/1.1, whose connection goes on; with a
+/// longer one the connection ends, and the answer says so.
+pub(super) fn leave(head: &Parts, mut body: Incoming, answer: &mut Response) {
+    if body.is_end_stream() || matches!(body.frame().now_or_never(), Some(None)) {
+        return;
+    }
+    let is_short =
+        body.size_hint().upper().is_some_and(|left| left <= SHORT) && !head.headers.contains_key(header::EXPECT);
+    if head.version == Version::HTTP_2 || is_short {
+        tokio::spawn(discard(body));
+    } else {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+async fn discard(mut body: Incoming) {
     let mut left = DISCARD_BYTES;
     let discarding = async {
         while left > 0

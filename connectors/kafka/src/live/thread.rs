@@ -180,9 +180,10 @@ impl Thread {
         lane.stirred |= !records.is_empty();
         feed.serve()?;
         self.close_changed()?;
-        if self.is_open(&topic, partition) {
-            self.append(records); // otherwise they may be the new topic's, and come again
+        if !self.is_open(&topic, partition) {
+            return Ok(()); // what was read may be the new topic's, and comes again
         }
+        self.append(records);
         if lost {
             self.interrupt(&topic, partition)?;
         }
@@ -319,7 +320,7 @@ impl Thread {
     fn close_changed(&mut self) -> Result<(), Broken> {
         for topic in self.clients.identities.changed_since(&mut self.changes) {
             self.sound.retain(|(name, _), _| *name != topic);
-            (self.starts, self.seen) = (None, (0, 0)); // what is on its way may be the old topic's: ask again
+            (self.starts, self.comparison, self.seen) = (None, None, (0, 0)); // what is on its way may be the old topic's: ask again
             if self.topics.contains_key(&topic) {
                 self.close(&topic, "it was deleted or made anew")?;
             }
