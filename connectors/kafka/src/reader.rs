@@ -191,16 +191,18 @@ impl Reader {
     /// Gives up the positions in topics that were made anew.
     fn heed_changes(&mut self) {
         for changed in self.reading.clients.identities.changed_since(&mut self.changes) {
-            if self.forsake(|at| at.topic == changed) {
+            if self.positions.iter().any(|at| at.topic == changed) {
                 self.source = Source::Nothing;
             }
+            self.forsake(|at| at.topic == changed);
         }
     }
 
-    fn forsake(&mut self, is_meant: impl Fn(&Position) -> bool) -> bool {
-        let meant: Vec<_> = self.positions.iter().filter(|at| is_meant(at)).cloned().collect();
-        meant.iter().for_each(|at| self.positions.set(Position { place: NOWHERE, ..at.clone() }));
-        !meant.is_empty()
+    /// Who stands at a start has read nothing, and can begin with the new topic as well.
+    fn forsake(&mut self, is_meant: impl Fn(&Position) -> bool) {
+        let has_begun = |at: &&Position| at.place != Place::default();
+        let meant: Vec<_> = self.positions.iter().filter(|at| is_meant(at)).filter(has_begun).cloned().collect();
+        meant.into_iter().for_each(|at| self.positions.set(Position { place: NOWHERE, ..at }));
     }
 
     /// What is gone is forsaken, so that it stays gone.

@@ -109,18 +109,15 @@ async fn what_was_confirmed_is_there_and_what_was_refused_is_not() {
     println!("{counts:?} {:?}", connector.gauges());
     assert!(counts.contains_key(&Fate::Stored) && counts.contains_key(&Fate::Unavailable), "{counts:?}");
 
-    store_ids(&*connector, &topic, (0..64).map(|channel| format!("last/{channel}"))).await;
     let mut reader = subscribe(&*connector, TopicSet::one(topic), Start::Earliest).await;
-    let (mut lasts, mut newest) = (0, HashMap::new());
-    while lasts < 64 {
+    let (mut at_end, mut newest) = (false, HashMap::new());
+    while !at_end {
         let next = tokio::time::timeout(PATIENCE, reader.next(NonZeroUsize::MAX)).await.expect("in time");
-        for delivery in next.expect("reading goes on").deliveries {
+        let next = next.expect("reading goes on");
+        at_end = next.at_end;
+        for delivery in next.deliveries {
             let id = delivery.record.message.event.id.to_string();
             let (key, number) = id.split_once('/').expect("two parts");
-            if key == "last" {
-                lasts += 1;
-                continue;
-            }
             let number: u32 = number.parse().expect("a number");
             let before = newest.insert(key.to_owned(), number);
             assert!(before.is_none_or(|before| before < number), "{id} after {before:?}");
@@ -217,5 +214,5 @@ async fn a_thousand_readers_need_no_more_connections_than_one() {
     for reader in &mut crowd {
         assert_eq!(take_ids(&mut **reader, 10).await, ids("many", 10));
     }
-    assert_eq!(sockets(), with_one);
+    until("there are no more connections than with one", || sockets() <= with_one).await; // those of tests before this close late
 }
