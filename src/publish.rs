@@ -115,7 +115,12 @@ impl Gateway {
         let mut waiting: SmallVec<[_; 1]> = SmallVec::new();
         for Lot { connector, required, batch, of } in lots {
             if required {
-                match timeout_at(deadline, self.connectors[connector].connector.publish(batch)).await {
+                let mut sending = self.connectors[connector].connector.publish(batch);
+                let taken = match (&mut sending).now_or_never() {
+                    Some(ack) => Ok(ack), // as a rule, and then no timer is needed
+                    None => timeout_at(deadline, sending).await,
+                };
+                match taken {
                     Ok(PublishAck::Ready(outcomes)) => collected.add(connector, of, outcomes),
                     Ok(PublishAck::Pending(outcomes)) => waiting.push((connector, of, outcomes)),
                     Err(_) => collected.add_late(connector, of),
@@ -224,8 +229,8 @@ impl Collected {
             if receipt.stored.is_empty() {
                 continue;
             }
-            let places: Vec<&str> = receipt.stored.iter().map(|stored| &*stored.topic).collect();
-            let places = || places.join(", ");
+            let stored = &receipt.stored;
+            let places = || stored.iter().map(|stored| &*stored.topic).collect::<Vec<_>>().join(", ");
             match &mut receipt.outcome {
                 Outcome::Stored(_) | Outcome::Unknown { .. } => {}
                 Outcome::Rejected { detail, .. } => *detail = format!("{detail}; it is stored in {}", places()),

@@ -11,6 +11,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use crate::{Str, connector::Record, position::Place, topic::TopicSet};
@@ -91,7 +92,7 @@ impl Log {
 
     /// Starts to append: others wait, readers are woken when the appender is dropped.
     pub fn appender(&self) -> Appender<'_> {
-        Appender { log: Some(self.inner.lock()), touched: Vec::new() }
+        Appender { log: Some(self.inner.lock()), forgotten: SmallVec::new(), touched: Vec::new() }
     }
 
     /// Removes a topic's lanes: their followers are told that they are behind.
@@ -131,6 +132,8 @@ impl Log {
 #[derive(Debug)]
 pub struct Appender<'a> {
     log: Option<parking_lot::MutexGuard<'a, Inner>>,
+    /// What made room, to be dropped when others need not wait for it.
+    forgotten: SmallVec<[Entry; 2]>,
     touched: Vec<Arc<Vec<Arc<Notify>>>>,
 }
 
@@ -191,7 +194,10 @@ impl Appender<'_> {
         log.bytes += footprint;
         log.entries.push_back(Entry { lane, footprint, record });
         log.lanes[lane].entries.push_back(sequence);
-        log.make_room();
+        while let Some(oldest) = self.log.as_mut().and_then(|log| log.make_room()) {
+            self.forgotten.push(oldest);
+        }
+        let log = self.log();
         let followers = &log.lanes[lane].followers;
         if !followers.is_empty() {
             let followers = followers.clone();
@@ -219,15 +225,18 @@ impl Inner {
         lanes.iter().find(|(number, _)| *number == partition).map(|(_, lane)| *lane)
     }
 
-    fn make_room(&mut self) {
-        while self.bytes > self.capacity && self.entries.len() > 1 {
-            let Some(oldest) = self.entries.pop_front() else { return };
-            self.first += 1;
-            self.bytes -= oldest.footprint;
-            let lane = &mut self.lanes[oldest.lane];
-            lane.entries.pop_front();
-            lane.floor = oldest.record.next;
+    /// Gives up the oldest entry if there is too much.
+    fn make_room(&mut self) -> Option<Entry> {
+        if self.bytes <= self.capacity || self.entries.len() <= 1 {
+            return None;
         }
+        let oldest = self.entries.pop_front()?;
+        self.first += 1;
+        self.bytes -= oldest.footprint;
+        let lane = &mut self.lanes[oldest.lane];
+        lane.entries.pop_front();
+        lane.floor = oldest.record.next;
+        Some(oldest)
     }
 }
 

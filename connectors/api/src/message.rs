@@ -19,8 +19,9 @@ pub type Headers = Vec<(Str, Bytes)>;
 
 /// An event, and what travels with it.
 ///
-/// Its texts are slices of a buffer of about their own size: who makes a message out of a larger one calls
-/// [`own_texts`](Self::own_texts). Its data may be a slice of a large network buffer: who keeps it for long calls [`own`](Self::own).
+/// Its texts and the values of its headers are slices of buffers of about their own size: who makes a message out of a larger one calls
+/// [`own_texts`](Self::own_texts). Its data may be a slice of a large network buffer: who keeps it for long calls
+/// [`own_data`](Self::own_data).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
     /// The channel that it was published to. `None`: another program wrote it, or the record does not say.
@@ -41,22 +42,11 @@ impl Message {
         size_of::<Self>() + self.channel.as_ref().map_or(0, |channel| channel.len()) + headers + self.event.size()
     }
 
-    /// Moves all bytes into one buffer of just their size.
-    pub fn own(&mut self) {
-        let mut all = Vec::with_capacity(self.size() - size_of::<Self>());
-        self.for_each_text(|text| all.extend_from_slice(text.as_bytes()));
-        let texts = all.len();
-        self.for_each_bytes(|bytes| all.extend_from_slice(bytes));
-        let mut rest = Bytes::from(all);
-        // Made of nothing but texts: it is UTF-8.
-        let texts = Str::try_from(rest.split_to(texts)).unwrap_or_default();
-        let mut unread: &str = &texts;
-        self.for_each_text(|text| {
-            let (own, others) = unread.split_at(text.len());
-            *text = texts.slice_ref(own);
-            unread = others;
-        });
-        self.for_each_bytes(|bytes| *bytes = rest.split_to(bytes.len()));
+    /// Moves the data into a buffer of its own.
+    pub fn own_data(&mut self) {
+        if let Some(data) = &mut self.event.data {
+            *data = Bytes::copy_from_slice(data);
+        }
     }
 
     /// Moves all texts into one buffer of just their size.
@@ -71,18 +61,6 @@ impl Message {
             *text = all.slice_ref(own);
             unread = others;
         });
-    }
-
-    fn for_each_bytes(&mut self, mut each: impl FnMut(&mut Bytes)) {
-        self.headers.iter_mut().for_each(|(_, value)| each(value));
-        for (_, value) in &mut self.event.extensions {
-            if let Value::Binary(bytes) = value {
-                each(bytes);
-            }
-        }
-        if let Some(data) = &mut self.event.data {
-            each(data);
-        }
     }
 
     fn for_each_text(&mut self, mut each: impl FnMut(&mut Str)) {

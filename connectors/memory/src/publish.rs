@@ -53,8 +53,8 @@ impl Memory {
     }
 }
 
-/// The log keeps the message for long: outside its lock, move it out of the network's buffers.
+/// The log keeps the message for long: outside its lock, move its data out of the network's buffers.
 fn own(mut outbound: Outbound) -> Outbound {
-    Arc::make_mut(&mut outbound.message).own();
+    Arc::make_mut(&mut outbound.message).own_data();
     outbound
 }

@@ -17,8 +17,12 @@ pub(super) const ROOT: &str = "/channels";
 
 /// The channel that a `POST` publishes to.
 pub(super) fn channel(uri: &Uri) -> Result<Str, Problem> {
-    let levels = levels(uri)?;
-    let text = join(levels.iter().map(|level| Ok(level.decoded.clone())))?;
+    let plain =
+        uri.path().strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')).filter(|path| !path.contains('%'));
+    let text = match plain {
+        Some(path) => path.into(),
+        None => join(levels(uri)?.into_iter().map(|level| Ok(level.decoded)))?,
+    };
     Channel::check(&text).map_err(|problem| Problem::bad_request(format!("channel `{text}`: {problem}")))?;
     Ok(text)
 }
