@@ -25,6 +25,7 @@ mod query;
 mod read;
 pub mod server;
 mod socket;
+mod timer;
 
 pub use problem::Problem;
 use server::Service;

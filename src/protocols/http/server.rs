@@ -13,7 +13,7 @@ use hyper_util::{
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::socket::Socket;
+use super::{socket::Socket, timer::LazyTimer};
 use crate::shutdown::Drain;
 
 /// A client that has not sent its request's head by then is closed.
@@ -73,7 +73,7 @@ impl Server {
     /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing.
     pub async fn serve(self, service: impl Service, mut drain: Drain, connections: Gauge) {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
+        builder.http1().header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -114,6 +114,8 @@ fn serve_connection<S: Service>(
     graceful: &GracefulShutdown,
 ) -> impl Future<Output = Result<(), BoxError>> + Send + use<S> {
     let service = TowerToHyperService::new(service);
+    let mut builder = builder.clone();
+    builder.http1().timer(LazyTimer::default());
     graceful.watch(builder.serve_connection(TokioIo::new(Socket::new(stream)), service).into_owned())
 }
 
