@@ -16,7 +16,7 @@ use meshgate_api::{
 
 /// The size of the events that `scripts/bench` publishes, in bytes of their data.
 const DATA_BYTES: usize = 400;
-const CHANNEL: Str = Str::from_static("orders/eu");
+const CHANNEL: &str = "orders/eu";
 
 /// A request in binary mode, with the attributes of `scripts/bench`.
 fn binary_request() -> (HeaderMap, Bytes) {
@@ -47,7 +47,7 @@ fn header_map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
 }
 
 fn decode_one(headers: &HeaderMap, body: &Bytes) -> Message {
-    match decode(headers, body.clone(), &CHANNEL) {
+    match decode(headers, body.clone(), CHANNEL) {
         Ok(Decoded::One(message)) => message,
         other => panic!("the request holds one event, not {other:?}"),
     }

@@ -45,8 +45,8 @@ pub enum Decoded {
 /// Reads a request to publish to `channel`.
 ///
 /// All texts of an event are slices of one buffer of their size; its data is a slice of `body`.
-pub fn decode(headers: &HeaderMap, body: Bytes, channel: &Str) -> Result<Decoded, DecodeError> {
-    let Found { attributes, content_type, trace } = headers::read(headers)?;
+pub fn decode(headers: &HeaderMap, body: Bytes, channel: &str) -> Result<Decoded, DecodeError> {
+    let Found { channel, attributes, content_type, trace } = headers::read(headers, channel)?;
     let message =
         |event: Event, headers: Headers, wrapped| Message { channel: Some(channel.clone()), event, headers, wrapped };
     // The texts of JSON are slices of the body, which would stay in memory with each of them.

@@ -9,7 +9,6 @@ use axum::{
 };
 use hyper::body::Incoming;
 use meshgate_api::Str;
-use tokio::sync::Semaphore;
 use tower::{ServiceBuilder, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -35,7 +34,7 @@ use server::Service;
 pub struct Http {
     gateway: Arc<Gateway>,
     /// Bytes of publishes that may be under way at once: `limits.in_flight`.
-    in_flight: Arc<Semaphore>,
+    in_flight: Arc<body::Budget>,
     default_channel: Option<Str>,
     drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
@@ -46,7 +45,7 @@ impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, default_channel: Option<Str>, drain: Drain) -> Self {
-        let in_flight = Arc::new(Semaphore::new(gateway.limits.in_flight.min(Semaphore::MAX_PERMITS)));
+        let in_flight = body::Budget::new(gateway.limits.in_flight);
         Self { gateway, in_flight, default_channel, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
@@ -83,9 +82,9 @@ impl Http {
         head::check(head)?;
         let channel = match resource {
             Resource::Channels => address::channel(&head.uri)?,
-            Resource::Root => self.default_channel.clone().ok_or_else(no_default_channel)?,
+            Resource::Root => self.default_channel.as_deref().ok_or_else(no_default_channel)?.into(),
         };
-        publish::publish(self, channel, head, body).await
+        publish::publish(self, &channel, head, body).await
     }
 
     async fn read(self: &Arc<Self>, head: &Parts) -> Result<Response, Problem> {

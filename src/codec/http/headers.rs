@@ -15,6 +15,8 @@ use crate::codec::DecodeError;
 
 /// What the headers say.
 pub(super) struct Found {
+    /// The channel, a slice of the same buffer.
+    pub(super) channel: Str,
     /// The attributes of the `ce-` headers, if there are any.
     pub(super) attributes: Option<Draft>,
     pub(super) content_type: Option<Str>,
@@ -56,10 +58,12 @@ struct Piece<'a> {
     text: Range<usize>,
 }
 
-pub(super) fn read(headers: &HeaderMap) -> Result<Found, DecodeError> {
-    let mut found = Found { attributes: None, content_type: None, trace: Headers::new() };
+pub(super) fn read(headers: &HeaderMap, channel: &str) -> Result<Found, DecodeError> {
+    let mut found = Found { channel: Str::new(), attributes: None, content_type: None, trace: Headers::new() };
     let mut pieces = SmallVec::<[Piece<'_>; 16]>::new();
-    let mut text = String::with_capacity(roles(headers).map(|(role, value)| role.name().len() + value.len()).sum());
+    let lengths = roles(headers).map(|(role, value)| role.name().len() + value.len());
+    let mut text = String::with_capacity(channel.len() + lengths.sum::<usize>());
+    text.push_str(channel);
     for (role, value) in roles(headers) {
         let start = text.len();
         match role {
@@ -79,6 +83,7 @@ pub(super) fn read(headers: &HeaderMap) -> Result<Found, DecodeError> {
         pieces.push(Piece { role, text: start..text.len() });
     }
     let text = Str::from(text);
+    found.channel = text.slice_ref(&text[..channel.len()]);
     for piece in pieces {
         found.take(&piece, &text)?;
     }

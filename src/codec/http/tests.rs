@@ -20,7 +20,7 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn decoded(pairs: &[(&str, &str)], body: &str) -> Result<Decoded, DecodeError> {
-    decode(&headers(pairs), Bytes::copy_from_slice(body.as_bytes()), &"a/b".into())
+    decode(&headers(pairs), Bytes::copy_from_slice(body.as_bytes()), "a/b")
 }
 
 fn one(pairs: &[(&str, &str)], body: &str) -> Message {
@@ -285,7 +285,7 @@ fn only_the_trace_context_travels() {
     assert_eq!(message.headers, expected);
     let mut broken = headers(&[]);
     broken.insert("traceparent", HeaderValue::from_bytes(b"\xFF").expect("is opaque"));
-    let Ok(Decoded::One(message)) = decode(&broken, Bytes::new(), &"a".into()) else { panic!("is refused") };
+    let Ok(Decoded::One(message)) = decode(&broken, Bytes::new(), "a") else { panic!("is refused") };
     assert_eq!(message.headers, []);
 }
 
@@ -350,7 +350,7 @@ proptest! {
             prop_assert!(value.as_bytes().iter().all(plain), "{:?}", value);
         }
         let body = event.data.clone().unwrap_or_default();
-        let Ok(Decoded::One(Message { event: received, .. })) = decode(&headers, body, &"a".into()) else {
+        let Ok(Decoded::One(Message { event: received, .. })) = decode(&headers, body, "a") else {
             return Err(TestCaseError::fail("is refused"));
         };
         prop_assert_eq!(received, event);
@@ -367,7 +367,7 @@ proptest! {
                 headers.append(name, value);
             }
         }
-        if let Ok(Decoded::One(message)) = decode(&headers, Bytes::from(body), &"a".into()) {
+        if let Ok(Decoded::One(message)) = decode(&headers, Bytes::from(body), "a") {
             prop_assert_eq!(message.event.check(), Ok(()));
         }
     }

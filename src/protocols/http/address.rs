@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 
 use axum::http::Uri;
-use meshgate_api::Str;
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
@@ -16,12 +15,12 @@ use crate::router::{Channel, ChannelFilter};
 pub(super) const ROOT: &str = "/channels";
 
 /// The channel that a `POST` publishes to.
-pub(super) fn channel(uri: &Uri) -> Result<Str, Problem> {
+pub(super) fn channel(uri: &Uri) -> Result<Cow<'_, str>, Problem> {
     let plain =
         uri.path().strip_prefix(ROOT).and_then(|rest| rest.strip_prefix('/')).filter(|path| !path.contains('%'));
     let text = match plain {
-        Some(path) => path.into(),
-        None => join(levels(uri)?.into_iter().map(|level| Ok(level.decoded)))?,
+        Some(path) => Cow::Borrowed(path),
+        None => join(levels(uri)?.into_iter().map(|level| level.decoded)).into(),
     };
     Channel::check(&text).map_err(|problem| Problem::bad_request(format!("channel `{text}`: {problem}")))?;
     Ok(text)
@@ -31,14 +30,12 @@ pub(super) fn channel(uri: &Uri) -> Result<Str, Problem> {
 pub(super) fn filter(uri: &Uri) -> Result<ChannelFilter, Problem> {
     let levels = levels(uri)?;
     let last = levels.len() - 1;
-    let text = join(levels.into_iter().enumerate().map(|(at, level)| {
-        Ok(match &*level.raw {
-            "*" => Cow::Borrowed("+"),
-            "**" if at == last => Cow::Borrowed("#"),
-            _ => level.decoded,
-        })
-    }))?;
-    ChannelFilter::parse(text.clone())
+    let text = join(levels.into_iter().enumerate().map(|(at, level)| match &*level.raw {
+        "*" => Cow::Borrowed("+"),
+        "**" if at == last => Cow::Borrowed("#"),
+        _ => level.decoded,
+    }));
+    ChannelFilter::parse(text.as_str())
         .map_err(|problem| Problem::bad_request(format!("channel filter `{text}`: {problem}")))
 }
 
@@ -98,15 +95,15 @@ pub(super) fn check_percent_encoding(raw: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-fn join<'a>(levels: impl Iterator<Item = Result<Cow<'a, str>, Problem>>) -> Result<Str, Problem> {
+fn join<'a>(levels: impl Iterator<Item = Cow<'a, str>>) -> String {
     let mut text = String::new();
     for (at, level) in levels.enumerate() {
         if at > 0 {
             text.push('/');
         }
-        text.push_str(&level?);
+        text.push_str(&level);
     }
-    Ok(text.into())
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,13 @@
 //! Reading a request's body: capped by `max_body`, and accounted for in `limits.in_flight` before memory grows.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use axum::{
     body::Bytes,
@@ -11,7 +18,6 @@ use bytes::{BufMut, BytesMut};
 use futures::FutureExt;
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::Problem;
 
@@ -29,10 +35,14 @@ pub(super) struct Taken {
     _share: Share,
 }
 
-/// Bytes taken from the budget of publishes under way.
+/// What is left of `limits.in_flight`, in bytes.
+#[derive(Debug)]
+pub(super) struct Budget(AtomicUsize);
+
+/// Bytes taken from the budget, until they are dropped.
 struct Share {
-    budget: Arc<Semaphore>,
-    permit: Option<OwnedSemaphorePermit>,
+    budget: Arc<Budget>,
+    taken: usize,
 }
 
 /// Reads the whole body, no more than `max_body` bytes of it. What a refused client still sends is left to its connection.
@@ -40,14 +50,14 @@ pub(super) async fn take(
     headers: &HeaderMap,
     body: &mut Incoming,
     max_body: usize,
-    budget: &Arc<Semaphore>,
+    budget: &Arc<Budget>,
 ) -> Result<Taken, Problem> {
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     if announced.is_some_and(|length| length > max_body) || body.size_hint().lower() > max_body as u64 {
         return Err(too_large(max_body));
     }
     refuse_encodings(headers)?;
-    let mut share = Share { budget: budget.clone(), permit: None };
+    let mut share = Share { budget: budget.clone(), taken: 0 };
     share.grow(OVERHEAD + announced.unwrap_or(0))?;
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
@@ -103,18 +113,26 @@ async fn discard(mut body: Incoming) {
     }
 }
 
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self(AtomicUsize::new(bytes)))
+    }
+}
+
 impl Share {
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let more = u32::try_from(bytes).ok().and_then(|bytes| self.budget.clone().try_acquire_many_owned(bytes).ok());
-        match (more, &mut self.permit) {
-            (Some(more), Some(permit)) => permit.merge(more),
-            (Some(more), none) => *none = Some(more),
-            (None, _) => {
-                let detail = "as much as `limits.in_flight` allows is being published already";
-                return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1));
-            }
+        if self.budget.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_err() {
+            let detail = "as much as `limits.in_flight` allows is being published already";
+            return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1));
         }
+        self.taken += bytes;
         Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.budget.0.fetch_add(self.taken, Relaxed);
     }
 }
 

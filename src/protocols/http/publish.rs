@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use hyper::body::Incoming;
-use meshgate_api::{Str, outcome::Outcome};
+use meshgate_api::outcome::Outcome;
 use smallvec::SmallVec;
 
 use super::{Http, body, outcome, problem::Problem, query};
@@ -20,7 +20,7 @@ use crate::{
 /// Answers `POST /channels/{channel}`.
 pub(super) async fn publish(
     http: &Arc<Http>,
-    channel: Str,
+    channel: &str,
     head: &Parts,
     body: &mut Incoming,
 ) -> Result<Response, Problem> {
@@ -28,7 +28,7 @@ pub(super) async fn publish(
     let gateway = &http.gateway;
     let body = body::take(&head.headers, body, gateway.limits.max_body, &http.in_flight).await?;
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) =
-        match decode(&head.headers, body.bytes.clone(), &channel) {
+        match decode(&head.headers, body.bytes.clone(), channel) {
             Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
             Ok(Decoded::Batch(messages)) => {
                 (messages.into_iter().map(|message| message.map(Arc::new).map_err(refused)).collect(), true)
