@@ -18,7 +18,6 @@ use meshgate_api::{
     cursor::{Cursor, CursorError},
     event::Event,
     json,
-    position::Position,
 };
 use tokio::time::timeout;
 
@@ -112,7 +111,6 @@ struct OpenSource {
 #[derive(Debug)]
 pub struct Delivered {
     record: Arc<Record>,
-    gateway: Arc<Gateway>,
     /// Where to go on after it; `None` if the reader asked for no cursors.
     pub cursor: Option<String>,
 }
@@ -215,12 +213,11 @@ impl Flow {
         for delivery in deliveries {
             let record = delivery.record;
             if let Some(cursor) = &mut self.cursor {
-                let positions = cursor.positions_mut(&self.gateway.connectors[connector].name);
-                positions.set(Position { place: record.next, ..record.position.clone() });
+                cursor.positions_mut(&self.gateway.connectors[connector].name).advance(&record.position, record.next);
             }
             let note = note(&self.gateway, connector, &record);
             if note.owned.as_ref().is_some_and(|owned| self.filter.matches(&owned.channel)) {
-                delivered.push(Delivered { cursor: self.cursor_text()?, record, gateway: self.gateway.clone() });
+                delivered.push(Delivered { cursor: self.cursor_text()?, record });
             }
         }
         let turns = self.sources.len(); // the first that is ready is served first: everyone has to be first in turn
@@ -233,6 +230,13 @@ impl Flow {
         let mut text = String::new();
         cursor.encode_into(&mut text, &mut self.scratch);
         if text.len() > self.gateway.cursor_limit { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
+    }
+
+    /// Counts an event as written to its subscriber.
+    pub fn count(&self, event: &Delivered) {
+        if let Some(route) = event.route() {
+            self.gateway.metrics.delivered(route);
+        }
     }
 
     fn ended(&mut self, connector: usize, problem: ReadError) -> Ended {
@@ -265,31 +269,20 @@ impl Delivered {
 
     /// The event as structured JSON on one line, encoded once for all who read it.
     #[must_use]
-    pub fn json(&self) -> Bytes {
-        let encode = || {
+    pub fn json(&self) -> &Bytes {
+        self.note().json.get_or_init(|| {
             let mut text = Vec::with_capacity(self.event().size() + 128);
             json::encode_into(self.event(), &[], &mut text);
-            Bytes::from(text)
-        };
-        match self.note() {
-            Some(note) => note.json.get_or_init(encode).clone(),
-            None => encode(),
-        }
+            text.into()
+        })
     }
 
-    /// Counts it as written to its subscriber.
-    pub fn count(&self) {
-        if let Some(route) = self.route() {
-            self.gateway.metrics.delivered(route);
-        }
-    }
-
-    fn note(&self) -> Option<&Note> {
-        self.record.note.get().and_then(|note| note.downcast_ref())
+    fn note(&self) -> &Note {
+        self.record.note.get().and_then(|note| note.downcast_ref()).expect("a flow has written it")
     }
 
     fn owned(&self) -> Option<&Owned> {
-        self.note().and_then(|note| note.owned.as_ref())
+        self.note().owned.as_ref()
     }
 }
 

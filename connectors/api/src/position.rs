@@ -54,6 +54,14 @@ impl Positions {
         }
     }
 
+    /// Sets where to go on in the partition of `position`: at `next`.
+    pub fn advance(&mut self, position: &Position, next: Place) {
+        match self.find(&position.topic, position.partition) {
+            Ok(at) => self.0[at].place = next,
+            Err(at) => self.0.insert(at, Position { place: next, ..position.clone() }),
+        }
+    }
+
     /// Forgets all partitions of topics that `keep` does not want.
     pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         self.0.retain(|position| keep(&position.topic));

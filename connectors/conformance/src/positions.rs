@@ -20,7 +20,7 @@ pub async fn goes_on_after_each_position(fixture: &impl Fixture) {
     let mut positions = reader.positions().clone();
     for read in 1..=COUNT {
         let record = take(&mut *reader, 1).await.remove(0);
-        positions.set(Position { place: record.next, ..record.position.clone() });
+        positions.advance(&record.position, record.next);
         assert_eq!(positions.get(&record.position.topic, record.position.partition), Some(record.next));
         let mut other = subscribe(&*connector, topics.clone(), Start::After(positions.clone())).await;
         assert_eq!(take_ids(&mut *other, COUNT - read).await, ids("e", COUNT)[read..]);

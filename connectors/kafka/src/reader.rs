@@ -220,7 +220,7 @@ impl Reader {
                     && next.position.place > place
             });
             if !is_repeated {
-                self.positions.set(Position { place: record.next, ..record.position.clone() });
+                self.positions.advance(&record.position, record.next);
             }
         }
         let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();

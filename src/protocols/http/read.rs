@@ -211,10 +211,10 @@ impl Sse {
             json::encode_into(event.event(), &extra, &mut json);
             text.put_slice(&json);
         } else {
-            text.put_slice(&event.json());
+            text.put_slice(event.json());
         }
         text.put_slice(b"\n\n");
-        event.count();
+        self.flow.count(event);
     }
 
     /// A sign of life, with the cursor if it has moved past events that did not match.

@@ -1,17 +1,20 @@
 //! Accepting connections and speaking HTTP/1.1 and h2c on them.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::pin, time::Duration};
 
 use axum::http::{Request, Response};
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 
 use super::{socket::Socket, timer::LazyTimer};
 use crate::shutdown::Drain;
@@ -79,7 +82,7 @@ impl Server {
             .timer(TokioTimer::new())
             .keep_alive_interval(PING_INTERVAL)
             .max_header_list_size(MAX_HEAD as u32);
-        let graceful = GracefulShutdown::new();
+        let (open_until, mut all_closed) = mpsc::channel::<Infallible>(1);
         loop {
             let accepted = tokio::select! {
                 () = drain.begun() => break,
@@ -93,8 +96,10 @@ impl Server {
                     continue;
                 }
             };
-            let connection = serve_connection(&builder, stream, service.clone(), &graceful);
-            let open = Open::count(&connections);
+            let mut builder = builder.clone();
+            builder.http1().timer(LazyTimer::default());
+            let connection = serve_connection(builder, stream, service.clone(), drain.clone());
+            let open = (Open::count(&connections), open_until.clone());
             tokio::spawn(async move {
                 let _open = open;
                 if let Err(problem) = connection.await {
@@ -102,21 +107,28 @@ impl Server {
                 }
             });
         }
-        drop(self.listener);
-        graceful.shutdown().await;
+        drop((self.listener, open_until));
+        all_closed.recv().await; // `None`, when every connection has dropped its sender
     }
 }
 
-fn serve_connection<S: Service>(
-    builder: &auto::Builder<TokioExecutor>,
+async fn serve_connection<S: Service>(
+    builder: auto::Builder<TokioExecutor>,
     stream: TcpStream,
     service: S,
-    graceful: &GracefulShutdown,
-) -> impl Future<Output = Result<(), BoxError>> + Send + use<S> {
-    let service = TowerToHyperService::new(service);
-    let mut builder = builder.clone();
-    builder.http1().timer(LazyTimer::default());
-    graceful.watch(builder.serve_connection(TokioIo::new(Socket::new(stream)), service).into_owned())
+    mut drain: Drain,
+) -> Result<(), BoxError> {
+    let connection = builder.serve_connection(TokioIo::new(Socket::new(stream)), TowerToHyperService::new(service));
+    let mut connection = pin!(connection);
+    let mut draining = false;
+    poll_fn(|cx| {
+        if !draining && drain.poll_begun(cx).is_ready() {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await
 }
 
 /// Counts a connection while it lives.
