@@ -1,6 +1,7 @@
 //! A client's connection, with what hyper leaves to its user:
 //!
 //! - who does not say within [`OPENING_TIME`] which HTTP it speaks is closed (after that hyper watches over its heads);
+//! - an answer is written in one piece, which hyper puts together: for what is small, the system call takes longer with several;
 //! - what still comes after the last answer is read for a while: closing over unread bytes resets the connection, and a reset may
 //!   overtake the answer.
 
@@ -70,18 +71,6 @@ impl AsyncRead for Socket {
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
