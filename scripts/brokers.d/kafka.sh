@@ -95,11 +95,13 @@ log.cleaner.dedupe.buffer.size=16777216
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 
-# Tests do not wait: groups form at once, retention and compaction act within a second or so.
+# Tests do not wait: groups form at once, retention and compaction act within a second or so. Age deletes nothing by itself: tests
+# write records of other times.
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 log.initial.task.delay.ms=1000
 log.retention.check.interval.ms=1000
+log.retention.ms=-1
 log.cleaner.backoff.ms=1000
 PROPERTIES
 }
