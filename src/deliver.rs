@@ -278,7 +278,7 @@ impl Delivered {
     }
 
     fn note(&self) -> &Note {
-        self.record.note.get().and_then(|note| note.downcast_ref()).expect("a flow has written it")
+        written(&self.record)
     }
 
     fn owned(&self) -> Option<&Owned> {
@@ -287,10 +287,16 @@ impl Delivered {
 }
 
 fn note<'a>(gateway: &Gateway, connector: usize, record: &'a Record) -> &'a Note {
-    let note = || -> Box<dyn std::any::Any + Send + Sync> {
-        Box::new(Note { owned: gateway.router.owner(connector, record), json: OnceLock::new() })
-    };
-    record.note.get_or_init(note).downcast_ref().expect("deliver.rs alone writes notes")
+    record
+        .note
+        .get_or_init(|| Box::new(Note { owned: gateway.router.owner(connector, record), json: OnceLock::new() }));
+    written(record)
+}
+
+/// The note of a record that a flow has looked at; only such are delivered.
+fn written(record: &Record) -> &Note {
+    let note = record.note.get().and_then(|note| note.downcast_ref());
+    note.expect("deliver.rs alone writes notes, and writes one before it delivers")
 }
 
 /// How long a listener waits before it tells a silent subscriber that it is still there.

@@ -87,8 +87,9 @@ impl Drain {
         }
         let number = self.waits.as_ref().map_or(waiting.issued, |(number, _)| *number);
         waiting.issued = waiting.issued.max(number + 1);
-        waiting.wakers.insert(number, cx.waker().clone());
+        let replaced = waiting.wakers.insert(number, cx.waker().clone());
         drop(waiting);
+        drop(replaced); // may end a task that waits itself: not under the lock
         self.waits = Some((number, cx.waker().clone()));
         Poll::Pending
     }
@@ -103,7 +104,10 @@ impl Clone for Drain {
 impl Drop for Drain {
     fn drop(&mut self) {
         if let Some((number, _)) = &self.waits {
-            self.shared.waiting.lock().wakers.remove(number);
+            let mut waiting = self.shared.waiting.lock();
+            let waker = waiting.wakers.remove(number);
+            drop(waiting);
+            drop(waker); // may end a task that waits itself: not under the lock
         }
     }
 }

@@ -121,11 +121,6 @@ impl Log {
         let inner = self.inner.lock();
         inner.first + inner.entries.partition_point(|entry| !reached(&entry.record)) as u64
     }
-
-    /// Lets `ask` look at each lane of `topics` without letting records in meanwhile.
-    pub fn each_lane(&self, topics: &TopicSet, mut ask: impl FnMut(LaneState<'_>)) {
-        self.inner.lock().lanes.iter().filter(|lane| lane.is_of(topics)).for_each(|lane| ask(lane.state()));
-    }
 }
 
 /// Exclusive access to the end of the log.

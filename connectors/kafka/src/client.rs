@@ -177,10 +177,10 @@ impl Listening {
 impl ClientContext for Listening {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
         self.lines.fetch_add(1, Relaxed);
-        match facility {
-            "METADATA" => self.identities.overhear(line),
-            _ => self.quiet.log(level, facility, line),
+        if facility == "METADATA" {
+            self.identities.overhear(line);
         }
+        self.quiet.log(level, facility, line);
     }
 
     fn stats(&self, _: Statistics) {}

@@ -2,7 +2,7 @@
 //!
 //! A topic that is deleted and made again begins anew: positions in the old one say nothing about the new one, and once the new one is
 //! longer nothing in them shows it. Kafka gives each topic an id; librdkafka knows it and goes on reading at the old offset all the
-//! same (a FIXME of its own), but its log says so, before the first record of the new topic comes.
+//! same, but its log says so, before the first record of the new topic comes.
 
 use std::{
     collections::{HashMap, VecDeque},

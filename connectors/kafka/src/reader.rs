@@ -137,7 +137,7 @@ impl Reading {
         let mut open = 0;
         let follower = self.live.log.follow(topics.clone(), |lane| {
             open += usize::from(read.get(lane.topic, lane.partition).is_some());
-            positions.get(lane.topic, lane.partition).unwrap_or_default()
+            positions.get(lane.topic, lane.partition).unwrap_or_default() // what is not named is read from its start
         });
         follower.ok().filter(|_| open == read.len())
     }

@@ -23,18 +23,16 @@ use crate::{
     places::Wanted,
 };
 
+mod comparison;
+
 /// The longest that the thread sleeps.
 const NAP: Duration = Duration::from_millis(200);
 /// Between two looks at what is read, and at what could be.
 const CHORES: Duration = Duration::from_secs(1);
-/// Between two comparisons with the ends at the broker: a topic that was made anew is found out after it.
-const COMPARISONS: Duration = Duration::from_secs(3);
 /// How long a topic that nobody reads stays open.
 const LINGER: Duration = Duration::from_secs(30);
 /// A topic that so many listings in a row do not name was deleted.
 const ABSENCES: u32 = 2;
-/// So many comparisons in a row that find records, and none that comes out: the consumer is stuck.
-const STALLS: u32 = 3;
 /// Before a consumer that cannot be made is tried again.
 const REST: Duration = Duration::from_secs(1);
 /// Records that go into the log at once.
@@ -66,12 +64,6 @@ struct Topic {
 /// An answer that is awaited, and for what.
 type Awaited = oneshot::Receiver<Result<Positions, String>>;
 
-/// The ends at the broker, and where reading was when they were asked for.
-struct Comparison {
-    ends: Awaited,
-    at: Openings,
-}
-
 struct Thread {
     clients: Clients,
     metadata: Arc<Metadata>,
@@ -87,7 +79,7 @@ struct Thread {
     /// How many changes of topics' identities were looked at.
     changes: u64,
     starts: Option<Awaited>,
-    comparison: Option<Comparison>,
+    comparison: Option<comparison::Comparison>,
     chores: Instant,
     compared: Instant,
 }
@@ -372,58 +364,4 @@ impl Thread {
         self.starts = None;
         Ok(())
     }
-
-    /// Compares with the ends at the broker: is a topic shorter than what was read of it? Has the consumer stopped without a word?
-    fn compare(&mut self) -> Result<(), Broken> {
-        if self.comparison.is_none() && self.compared.elapsed() >= COMPARISONS && !self.topics.is_empty() {
-            self.compared = Instant::now();
-            let at = self.places();
-            let partitions = at.iter().map(|(topic, partition, _)| (topic.clone(), *partition)).collect();
-            let ends = self.metadata.places.begin(partitions, Wanted::End);
-            self.comparison = ends.map(|ends| Comparison { ends, at });
-        }
-        let Some(comparison) = &mut self.comparison else { return Ok(()) };
-        let ends = match comparison.ends.try_recv() {
-            Err(TryRecvError::Empty) => return Ok(()),
-            Ok(Ok(ends)) => ends,
-            Ok(Err(_)) | Err(TryRecvError::Closed) => Positions::default(), // the broker is away: compare later
-        };
-        let at = self.comparison.take().map(|comparison| comparison.at).unwrap_or_default();
-        let mut stuck = None;
-        for (topic, partition, at) in at {
-            let Some(end) = ends.get(&topic, partition) else { continue };
-            let open = self.topics.get_mut(&topic).and_then(|topic| topic.lanes.get_mut(&partition));
-            let Some(lane) = open else { continue };
-            if end.offset < at && at <= lane.at {
-                self.clients.identities.change(&topic);
-            } else if lane.is_stuck(end.offset) {
-                stuck = Some(format!("nothing comes from {topic} {partition}"));
-            }
-        }
-        self.close_changed()?;
-        stuck.map_or(Ok(()), |reason| Err(Broken(reason)))
-    }
 }
-
-impl Lane {
-    /// Whether, by repeated comparison with the end, records should have come and did not.
-    fn is_stuck(&mut self, end: u64) -> bool {
-        if self.stirred || end <= self.at || end == self.explained {
-            self.stalls = 0;
-            if self.stirred {
-                self.explained = end;
-            }
-        } else {
-            self.stalls += 1;
-        }
-        self.stirred = false;
-        let stuck = self.stalls >= STALLS;
-        if stuck {
-            self.stalls = 0;
-        }
-        stuck
-    }
-}
-
-#[cfg(test)]
-mod tests;
