@@ -1,12 +1,12 @@
 //! Spine 2: channel filter → subscriptions → the events of that filter, each with the cursor after it.
 //!
 //! A [`Flow`] stands from the moment [`Gateway::open`] returns: every matching event that is stored after that comes out of
-//! [`Flow::next`], in the order of its key or channel. It reads each topic once, whichever routes fit it, and yields an event only
-//! under its own channel. What a record is (whose event, its JSON text) is worked out once, however many flows read it.
+//! [`Flow::take`], in the order of its key or channel. It reads each topic once, whichever routes fit it, and yields an event only
+//! under its own channel. What a record is (whose event, its text) is worked out once, however many flows read it.
 
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -14,17 +14,21 @@ use bytes::Bytes;
 use futures::future::{join_all, select_all};
 use meshgate_api::{
     Str,
-    connector::{Deliveries, ReadError, Record, Start, SubscribeRequest, Subscription},
+    connector::{Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
     cursor::{Cursor, CursorError},
     event::Event,
-    json,
 };
+use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use crate::{
     gateway::Gateway,
-    router::{ChannelFilter, Owned, Source},
+    router::{ChannelFilter, Source},
 };
+
+mod text;
+pub use text::Layout;
+use text::Note;
 
 /// Records taken out of a subscription at once; [`meshgate_api::connector::READ_BYTES`] bounds their bytes.
 const READ_RECORDS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
@@ -96,10 +100,13 @@ const TOO_LONG: &str = "the reader's cursor is longer than `limits.cursor`: narr
 pub struct Flow {
     gateway: Arc<Gateway>,
     filter: ChannelFilter,
-    sources: Vec<OpenSource>,
-    /// `None`: the reader asked for no cursors.
+    sources: SmallVec<[OpenSource; 1]>,
+    /// What has come and was not taken yet, and from which connector.
+    arrived: (usize, smallvec::IntoIter<[Delivery; 1]>),
+    /// After what was taken; `None`: the reader asked for no cursors.
     cursor: Option<Cursor>,
-    scratch: Vec<u8>,
+    /// The reader has been told the cursor.
+    is_told: bool,
 }
 
 struct OpenSource {
@@ -109,17 +116,7 @@ struct OpenSource {
 
 /// One event for the subscriber.
 #[derive(Debug)]
-pub struct Delivered {
-    record: Arc<Record>,
-    /// Where to go on after it; `None` if the reader asked for no cursors.
-    pub cursor: Option<String>,
-}
-
-/// What is worked out once about a record, for all flows.
-struct Note {
-    owned: Option<Owned>,
-    json: OnceLock<Bytes>,
-}
+pub struct Delivered(Arc<Record>);
 
 impl Gateway {
     /// Subscribes to everything that `filter` reads.
@@ -135,7 +132,7 @@ impl Gateway {
             _ => None,
         };
         let opening = plan.into_iter().map(|source| self.open_source(source, &from, asked.as_ref()));
-        let (mut sources, mut gone) = (Vec::new(), Vec::new());
+        let (mut sources, mut gone) = (SmallVec::new(), Vec::new());
         for opened in join_all(opening).await {
             match opened {
                 Ok(source) => sources.push(source),
@@ -156,7 +153,8 @@ impl Gateway {
             return Err(OpenError::Gone { cursor: cursor.encode(), detail });
         }
         let cursor = with_cursors.then(|| Cursor::new(filter.as_str()));
-        let mut flow = Flow { gateway: self.clone(), filter, sources, cursor, scratch: Vec::new() };
+        let arrived = (0, SmallVec::new().into_iter());
+        let mut flow = Flow { gateway: self.clone(), filter, sources, arrived, cursor, is_told: false };
         flow.stand().map_err(|_| OpenError::CursorTooLong)?;
         Ok(flow)
     }
@@ -187,18 +185,11 @@ impl Gateway {
 }
 
 impl Flow {
-    /// Where reading would go on now, also past events that did not match; `None` if the reader asked for no cursors.
-    pub fn stand(&mut self) -> Result<Option<String>, Ended> {
-        let Some(cursor) = &mut self.cursor else { return Ok(None) };
-        for source in &self.sources {
-            let name = &self.gateway.connectors[source.connector].name;
-            cursor.positions_mut(name).clone_from(source.subscription.positions());
+    /// Waits until [`take`](Self::take) has something to look at. Cancel-safe.
+    pub async fn arrival(&mut self) -> Result<(), Ended> {
+        if !self.arrived.1.as_slice().is_empty() {
+            return Ok(());
         }
-        self.cursor_text()
-    }
-
-    /// Waits for events: none only when it has moved past some that did not match. Cancel-safe.
-    pub async fn next(&mut self) -> Result<Vec<Delivered>, Ended> {
         let (at, next) = match &mut self.sources[..] {
             [only] => (0, only.subscription.next(READ_RECORDS).await),
             many => {
@@ -208,34 +199,69 @@ impl Flow {
             }
         };
         let connector = self.sources[at].connector;
-        let Deliveries { deliveries, .. } = next.map_err(|problem| self.ended(connector, problem))?;
-        let mut delivered = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            let record = delivery.record;
-            if let Some(cursor) = &mut self.cursor {
-                cursor.positions_mut(&self.gateway.connectors[connector].name).advance(&record.position, record.next);
-            }
-            let note = note(&self.gateway, connector, &record);
-            if note.owned.as_ref().is_some_and(|owned| self.filter.matches(&owned.channel)) {
-                delivered.push(Delivered { cursor: self.cursor_text()?, record });
-            }
-        }
+        let arrived = next.map_err(|problem| self.ended(connector, problem))?;
+        self.arrived = (connector, arrived.deliveries.into_iter());
         let turns = self.sources.len(); // the first that is ready is served first: everyone has to be first in turn
         self.sources.rotate_left(usize::from(turns > 1));
-        Ok(delivered)
+        Ok(())
     }
 
-    fn cursor_text(&mut self) -> Result<Option<String>, Ended> {
+    /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.
+    pub fn take(&mut self) -> Option<Delivered> {
+        let (connector, ref mut arrived) = self.arrived;
+        for Delivery { record, .. } in arrived {
+            if let Some(cursor) = &mut self.cursor {
+                cursor.positions_mut(&self.gateway.connectors[connector].name).advance(&record.position, record.next);
+                self.is_told = false;
+            }
+            let owned = Note::of(&record, || self.gateway.router.owner(connector, &record)).owned.as_ref();
+            if owned.is_some_and(|owned| self.filter.matches(&owned.channel)) {
+                return Some(Delivered(record));
+            }
+        }
+        None
+    }
+
+    /// The event that was taken last as text, with the cursor after it. It is put together once for all who stand at the same place.
+    pub fn text(&mut self, event: &Delivered, layout: &'static Layout) -> Result<Bytes, Ended> {
+        self.is_told = true;
+        let (cursor, limit) = (self.cursor.as_ref(), self.gateway.cursor_limit);
+        Note::written(&event.0).text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
+    }
+
+    /// Where reading would go on now, also past events that did not match; `None` if the reader asked for no cursors.
+    pub fn stand(&mut self) -> Result<Option<String>, Ended> {
+        self.catch_up();
+        self.is_told = true;
         let Some(cursor) = &self.cursor else { return Ok(None) };
-        let mut text = String::new();
-        cursor.encode_into(&mut text, &mut self.scratch);
+        let text = cursor.encode();
         if text.len() > self.gateway.cursor_limit { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
+    }
+
+    /// The same, if it is not what the reader was told last.
+    pub fn news(&mut self) -> Result<Option<String>, Ended> {
+        self.catch_up();
+        if self.is_told { Ok(None) } else { self.stand() }
+    }
+
+    /// Moves the cursor past what needs not be taken.
+    fn catch_up(&mut self) {
+        let Some(cursor) = &mut self.cursor else { return };
+        if self.arrived.1.as_slice().is_empty() {
+            for source in &self.sources {
+                let positions = cursor.positions_mut(&self.gateway.connectors[source.connector].name);
+                if positions != source.subscription.positions() {
+                    positions.clone_from(source.subscription.positions());
+                    self.is_told = false;
+                }
+            }
+        }
     }
 
     /// Counts an event as written to its subscriber.
     pub fn count(&self, event: &Delivered) {
-        if let Some(route) = event.route() {
-            self.gateway.metrics.delivered(route);
+        if let Some(owned) = Note::written(&event.0).owned.as_ref() {
+            self.gateway.metrics.delivered(owned.route);
         }
     }
 
@@ -252,51 +278,14 @@ impl Delivered {
     /// The channel that the event was published to.
     #[must_use]
     pub fn channel(&self) -> &str {
-        self.owned().map_or("", |owned| &owned.channel)
-    }
-
-    /// The number of the route that it belongs to.
-    #[must_use]
-    pub fn route(&self) -> Option<usize> {
-        self.owned().map(|owned| owned.route)
+        Note::written(&self.0).owned.as_ref().map_or("", |owned| &owned.channel)
     }
 
     /// The event.
     #[must_use]
     pub fn event(&self) -> &Event {
-        self.owned().map_or(&self.record.message.event, |owned| &owned.message.event)
+        Note::written(&self.0).owned.as_ref().map_or(&self.0.message.event, |owned| &owned.message.event)
     }
-
-    /// The event as structured JSON on one line, encoded once for all who read it.
-    #[must_use]
-    pub fn json(&self) -> &Bytes {
-        self.note().json.get_or_init(|| {
-            let mut text = Vec::with_capacity(self.event().size() + 128);
-            json::encode_into(self.event(), &[], &mut text);
-            text.into()
-        })
-    }
-
-    fn note(&self) -> &Note {
-        written(&self.record)
-    }
-
-    fn owned(&self) -> Option<&Owned> {
-        self.note().owned.as_ref()
-    }
-}
-
-fn note<'a>(gateway: &Gateway, connector: usize, record: &'a Record) -> &'a Note {
-    record
-        .note
-        .get_or_init(|| Box::new(Note { owned: gateway.router.owner(connector, record), json: OnceLock::new() }));
-    written(record)
-}
-
-/// The note of a record that a flow has looked at; only such are delivered.
-fn written(record: &Record) -> &Note {
-    let note = record.note.get().and_then(|note| note.downcast_ref());
-    note.expect("deliver.rs alone writes notes, and writes one before it delivers")
 }
 
 /// How long a listener waits before it tells a silent subscriber that it is still there.

@@ -187,7 +187,7 @@ pub trait Subscription: Send {
 #[derive(Debug, Default)]
 pub struct Deliveries {
     /// In the order of their partitions.
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: SmallVec<[Delivery; 1]>,
     /// Nothing more was stored when these were taken.
     pub at_end: bool,
 }

@@ -7,6 +7,7 @@
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest, Sha256};
+use smallvec::SmallVec;
 
 use crate::{
     Str,
@@ -20,7 +21,7 @@ const VERSION: u8 = 1;
 pub struct Cursor {
     filter: [u8; 8],
     /// Connector name and where reading goes on there; by name.
-    connectors: Vec<(Str, Positions)>,
+    connectors: SmallVec<[(Str, Positions); 1]>,
 }
 
 /// Why a text is no cursor for this reader.
@@ -41,7 +42,7 @@ impl Cursor {
     /// A cursor of a reader of the channel filter, at the start of everything.
     #[must_use]
     pub fn new(filter: &str) -> Self {
-        Self { filter: filter_hash(filter), connectors: Vec::new() }
+        Self { filter: filter_hash(filter), connectors: SmallVec::new() }
     }
 
     /// The positions at one connector.

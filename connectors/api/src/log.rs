@@ -17,7 +17,7 @@ use tokio::sync::Notify;
 use crate::{Str, connector::Record, position::Place, topic::TopicSet};
 
 mod follow;
-pub use follow::{Behind, Follower};
+pub use follow::{Behind, Follower, Records};
 
 /// The log. Share it by `Arc`.
 #[derive(Debug)]

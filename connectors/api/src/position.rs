@@ -1,5 +1,7 @@
 //! Where events stand in a topic, and where a reader stands in all of its topics.
 
+use smallvec::SmallVec;
+
 use crate::Str;
 
 /// A place in one partition of one topic. Later places are greater.
@@ -37,7 +39,7 @@ pub struct Position {
 
 /// Where one reader goes on in each partition of each of its topics at one connector. Ordered by topic, then partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Positions(Vec<Position>);
+pub struct Positions(SmallVec<[Position; 1]>);
 
 impl Positions {
     /// Where to go on in this partition; `None` if it is not named, which means from its start.

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{Deliveries, Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
-    log::Follower,
+    log::{Follower, Records},
     position::{Place, Position, Positions},
     topic::TopicSet,
 };
@@ -211,7 +211,7 @@ impl Reader {
         ReadError::Gone { resume, detail }
     }
 
-    fn deliver(&mut self, records: Vec<Arc<Record>>, at_end: bool) -> Result<Deliveries, ReadError> {
+    fn deliver(&mut self, records: Records, at_end: bool) -> Result<Deliveries, ReadError> {
         for (at, record) in records.iter().enumerate() {
             let place = record.position.place;
             let is_repeated = records.get(at + 1).is_some_and(|next| {
@@ -243,7 +243,7 @@ impl Reader {
 #[async_trait]
 impl Subscription for Reader {
     async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError> {
-        let mut records = Vec::new();
+        let mut records = Records::new();
         loop {
             match &mut self.source {
                 Source::Nothing => self.place().await?,

@@ -12,6 +12,7 @@ use std::{
 use meshgate_api::{
     Str,
     connector::{READ_BYTES, Record},
+    log::Records,
     position::{Place, Position, Positions},
 };
 use rdkafka::error::RDKafkaErrorCode as Code;
@@ -55,7 +56,7 @@ struct Chunk {
 /// What a reader gets.
 #[derive(Debug, Default)]
 pub(crate) struct Portion {
-    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) records: Records,
     /// After the records: in these partitions there is nothing before these places.
     pub(crate) reached: Vec<Position>,
     /// Nothing more was stored.

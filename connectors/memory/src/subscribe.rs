@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use meshgate_api::{
     Str,
     connector::{Deliveries, Delivery, ReadError, Start, SubscribeRequest, Subscription},
-    log::{Behind, Follower, Log},
+    log::{Behind, Follower, Log, Records},
     position::{Place, Position, Positions},
 };
 
@@ -62,7 +62,7 @@ impl Reader {
 #[async_trait]
 impl Subscription for Reader {
     async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError> {
-        let mut records = Vec::new();
+        let mut records = Records::new();
         loop {
             let at_end = self.follower.read(max, &mut records).map_err(|_: Behind| gone(&self.log, self.epoch))?;
             self.stand_at(self.follower.sequence());

@@ -11,9 +11,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{BufMut, BytesMut};
-use futures::{Stream, stream};
+use futures::{FutureExt, Stream, stream};
 use meshgate_api::{cursor::Cursor, json};
-use tokio::time::{Instant, Interval, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
     Http,
@@ -21,7 +21,7 @@ use super::{
     query::{self, ReadQuery},
 };
 use crate::{
-    deliver::{Delivered, Ended, Flow, From, OpenError},
+    deliver::{Delivered, Ended, Flow, From, Layout, OpenError},
     router::ChannelFilter,
     shutdown::Drain,
 };
@@ -123,6 +123,9 @@ fn spread_retry() -> Duration {
     Duration::from_millis(rand::random_range(1000..=5000))
 }
 
+/// How an event is written.
+static LAYOUT: Layout = Layout { cursor: ["id: ", "\n"], json: ["data: ", "\n\n"] };
+
 /// One subscriber's stream.
 struct Sse {
     flow: Flow,
@@ -131,8 +134,6 @@ struct Sse {
     /// Events that may still be written.
     left: u64,
     meta: bool,
-    /// The last cursor that was written.
-    last_id: Option<String>,
     /// To be written first.
     first: Option<Bytes>,
     ended: bool,
@@ -140,19 +141,19 @@ struct Sse {
 
 impl Sse {
     fn begin(http: &Http, mut flow: Flow, query: &ReadQuery) -> Result<Self, Ended> {
-        let last_id = flow.stand()?;
         let mut first = BytesMut::new();
-        match &last_id {
-            Some(id) => put_id(&mut first, id),
+        match flow.stand()? {
+            Some(id) => put_id(&mut first, &id),
             None => put_comment(&mut first, ""),
         }
+        let mut heartbeat = interval_at(Instant::now() + http.heartbeat, http.heartbeat);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             flow,
             drain: http.drain.clone(),
-            heartbeat: interval_at(Instant::now() + http.heartbeat, http.heartbeat),
+            heartbeat,
             left: query.limit.unwrap_or(u64::MAX),
             meta: query.meta,
-            last_id,
             first: Some(first.freeze()),
             ended: false,
         })
@@ -167,66 +168,62 @@ impl Sse {
         if let Some(first) = self.first.take() {
             return Some(first);
         }
-        if self.ended {
-            return None;
-        }
-        loop {
+        let mut has_passed_some = false;
+        while !self.ended && !self.drain.has_begun() {
+            if let Some(event) = self.flow.take() {
+                return Some(self.write(&event));
+            }
+            if has_passed_some && self.heartbeat.tick().now_or_never().is_some() {
+                return Some(self.beat());
+            }
             tokio::select! {
-                biased;
-                () = self.drain.begun() => return None,
-                next = self.flow.next() => match next {
-                    Ok(events) if events.is_empty() => {}
-                    Ok(events) => return Some(self.write(&events)),
+                biased; // mostly an event is why it was woken
+                arrival = self.flow.arrival() => match arrival {
+                    Ok(()) => has_passed_some = true,
                     Err(end) => return Some(self.end(&end)),
                 },
+                () = self.drain.begun() => {}
                 _ = self.heartbeat.tick() => return Some(self.beat()),
             }
         }
+        None
     }
 
-    fn write(&mut self, events: &[Delivered]) -> Bytes {
-        let mut text = BytesMut::with_capacity(events.len() * 1024);
-        for event in events {
-            self.write_event(&mut text, event);
-            self.left -= 1;
-            if self.left == 0 {
-                self.ended = true;
-                break;
+    fn write(&mut self, event: &Delivered) -> Bytes {
+        self.left -= 1;
+        self.ended = self.left == 0;
+        let written = if self.meta { self.with_meta(event) } else { self.flow.text(event, &LAYOUT) };
+        match written {
+            Ok(text) => {
+                self.flow.count(event);
+                text
             }
+            Err(end) => self.end(&end),
         }
-        text.freeze()
     }
 
-    fn write_event(&mut self, text: &mut BytesMut, event: &Delivered) {
-        if let Some(cursor) = &event.cursor {
-            put(text, &["id: ", cursor, "\n"]);
-            self.last_id.clone_from(&event.cursor);
+    /// With the channel and the cursor as attributes of the event, too.
+    fn with_meta(&mut self, event: &Delivered) -> Result<Bytes, Ended> {
+        let cursor = self.flow.news()?;
+        let mut text = Vec::new();
+        if let Some(cursor) = &cursor {
+            put(&mut text, &["id: ", cursor, "\n"]);
         }
-        text.put_slice(b"data: ");
-        if self.meta {
-            let channel = ("meshgatechannel", event.channel());
-            let cursor = event.cursor.as_deref().map(|cursor| ("meshgatecursor", cursor));
-            let extra: Vec<_> = cursor.into_iter().chain([channel]).collect();
-            let mut json = Vec::new();
-            json::encode_into(event.event(), &extra, &mut json);
-            text.put_slice(&json);
-        } else {
-            text.put_slice(event.json());
-        }
-        text.put_slice(b"\n\n");
-        self.flow.count(event);
+        text.extend(b"data: ");
+        let cursor = cursor.as_deref().map(|cursor| ("meshgatecursor", cursor));
+        let extra: Vec<_> = cursor.into_iter().chain([("meshgatechannel", event.channel())]).collect();
+        json::encode_into(event.event(), &extra, &mut text);
+        text.extend(b"\n\n");
+        Ok(text.into())
     }
 
     /// A sign of life, with the cursor if it has moved past events that did not match.
     fn beat(&mut self) -> Bytes {
         let mut text = BytesMut::new();
         put_comment(&mut text, "");
-        match self.flow.stand() {
-            Ok(Some(id)) if self.last_id.as_ref() != Some(&id) => {
-                put_id(&mut text, &id);
-                self.last_id = Some(id);
-            }
-            Ok(_) => {}
+        match self.flow.news() {
+            Ok(Some(id)) => put_id(&mut text, &id),
+            Ok(None) => {}
             Err(end) => text.put_slice(&self.end(&end)),
         }
         text.freeze()
@@ -252,14 +249,14 @@ impl Sse {
     }
 }
 
-fn put(text: &mut BytesMut, parts: &[&str]) {
+fn put(text: &mut impl BufMut, parts: &[&str]) {
     parts.iter().for_each(|part| text.put_slice(part.as_bytes()));
 }
 
-fn put_id(text: &mut BytesMut, id: &str) {
+fn put_id(text: &mut impl BufMut, id: &str) {
     put(text, &["id: ", id, "\n\n"]);
 }
 
-fn put_comment(text: &mut BytesMut, comment: &str) {
+fn put_comment(text: &mut impl BufMut, comment: &str) {
     put(text, &[": ", &comment.replace(['\r', '\n'], " "), "\n\n"]);
 }

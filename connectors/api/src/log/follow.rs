@@ -2,9 +2,10 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use super::{Inner, Lane, LaneId, LaneState, Log};
+use super::{Entry, Inner, Lane, LaneId, LaneState, Log};
 use crate::{
     Str,
     connector::{READ_BYTES, Record},
@@ -24,13 +25,18 @@ pub struct Behind {
     pub floor: Place,
 }
 
+/// What one read takes.
+pub type Records = SmallVec<[Arc<Record>; 1]>;
+
+/// The lanes that a reader reads, ordered, and the place from which on.
+type Lanes = SmallVec<[(LaneId, Place); 1]>;
+
 /// A reader of a log. Dropping it ends the reading.
 #[derive(Debug)]
 pub struct Follower {
     log: Arc<Log>,
     topics: TopicSet,
-    /// The lanes that it reads, ordered, and the place from which on.
-    lanes: Vec<(LaneId, Place)>,
+    lanes: Lanes,
     /// How many of the log's lanes it has looked at.
     lanes_seen: usize,
     /// The sequence number of the next entry to look at.
@@ -48,7 +54,7 @@ impl Log {
     ) -> Result<Follower, Behind> {
         let wake = Arc::new(Notify::new());
         let mut inner = self.inner.lock();
-        let mut lanes = Vec::new();
+        let mut lanes = Lanes::new();
         for (id, lane) in inner.lanes.iter().enumerate().filter(|(_, lane)| lane.is_of(&topics)) {
             let place = start(lane.state());
             if place < lane.floor {
@@ -70,36 +76,41 @@ impl Log {
 
 impl Follower {
     /// Takes at most `max` records and about [`READ_BYTES`], in the order of appending; whether that was all. Does not wait.
-    pub fn read(&mut self, max: NonZeroUsize, records: &mut Vec<Arc<Record>>) -> Result<bool, Behind> {
-        let log = self.log.clone();
+    pub fn read(&mut self, max: NonZeroUsize, records: &mut Records) -> Result<bool, Behind> {
+        let Self { log, topics, lanes, lanes_seen, at, wake } = self;
         let mut inner = log.inner.lock();
-        self.adopt_new_lanes(&mut inner);
-        if let Some((lane, _)) = self.lanes.iter().find(|(lane, place)| inner.lanes[*lane].is_behind(*place)) {
+        if *lanes_seen < inner.lanes.len() {
+            adopt_new_lanes(&mut inner, topics, lanes, *lanes_seen, at, wake);
+            *lanes_seen = inner.lanes.len();
+        }
+        if let Some((lane, _)) = lanes.iter().find(|(lane, place)| inner.lanes[*lane].is_behind(*place)) {
             return Err(inner.lanes[*lane].behind());
         }
-        self.at = self.at.max(inner.first);
+        *at = (*at).max(inner.first);
         let end = inner.first + inner.entries.len() as u64;
         let mut budget = Budget { records: max.get(), bytes: READ_BYTES };
-        if let [(only, _)] = self.lanes[..] {
-            let lane = &inner.lanes[only];
-            let from = lane.entries.partition_point(|sequence| *sequence < self.at);
-            for sequence in lane.entries.range(from..) {
+        if let [(only, place)] = &mut lanes[..] {
+            let lane = &inner.lanes[*only];
+            for sequence in lane.entries.range(lane.first_from(*at)..) {
                 if budget.is_spent() {
-                    self.at = *sequence;
+                    *at = *sequence;
                     return Ok(false);
                 }
-                self.take(&inner, *sequence, records, &mut budget);
+                take(inner.entry(*sequence), place, records, &mut budget);
             }
         } else {
-            while self.at < end {
+            while *at < end {
                 if budget.is_spent() {
                     return Ok(false);
                 }
-                self.take(&inner, self.at, records, &mut budget);
-                self.at += 1;
+                let entry = inner.entry(*at);
+                if let Ok(known) = lanes.binary_search_by_key(&entry.lane, |(lane, _)| *lane) {
+                    take(entry, &mut lanes[known].1, records, &mut budget);
+                }
+                *at += 1;
             }
         }
-        self.at = end;
+        *at = end;
         Ok(true)
     }
 
@@ -119,30 +130,31 @@ impl Follower {
     pub fn topics(&self) -> &TopicSet {
         &self.topics
     }
+}
 
-    /// Takes the entry if it is in one of the reader's lanes and not before the reader's place there.
-    fn take(&mut self, inner: &Inner, sequence: u64, records: &mut Vec<Arc<Record>>, budget: &mut Budget) {
-        let Some(entry) = inner.entries.get((sequence - inner.first) as usize) else { return };
-        let Ok(at) = self.lanes.binary_search_by_key(&entry.lane, |(lane, _)| *lane) else { return };
-        let place = &mut self.lanes[at].1;
-        if entry.record.position.place >= *place {
-            *place = entry.record.next;
-            budget.records -= 1;
-            budget.bytes = budget.bytes.saturating_sub(entry.footprint);
-            records.push(entry.record.clone());
-        }
+/// Takes the entry if it is not before the reader's place in its lane.
+fn take(entry: &Entry, place: &mut Place, records: &mut Records, budget: &mut Budget) {
+    if entry.record.position.place >= *place {
+        *place = entry.record.next;
+        budget.records -= 1;
+        budget.bytes = budget.bytes.saturating_sub(entry.footprint);
+        records.push(entry.record.clone());
     }
+}
 
-    fn adopt_new_lanes(&mut self, inner: &mut Inner) {
-        for id in self.lanes_seen..inner.lanes.len() {
-            let lane = &mut inner.lanes[id];
-            if lane.is_of(&self.topics) {
-                self.lanes.push((id, lane.opened));
-                self.at = self.at.min(lane.entries.front().copied().unwrap_or(u64::MAX));
-                Arc::make_mut(&mut lane.followers).push(self.wake.clone());
-            }
-        }
-        self.lanes_seen = inner.lanes.len();
+/// Reads those of the log's lanes that the reader has not looked at too, if they are of its topics.
+fn adopt_new_lanes(
+    inner: &mut Inner,
+    topics: &TopicSet,
+    lanes: &mut Lanes,
+    seen: usize,
+    at: &mut u64,
+    wake: &Arc<Notify>,
+) {
+    for (id, lane) in inner.lanes.iter_mut().enumerate().skip(seen).filter(|(_, lane)| lane.is_of(topics)) {
+        lanes.push((id, lane.opened));
+        *at = (*at).min(lane.entries.front().copied().unwrap_or(u64::MAX));
+        Arc::make_mut(&mut lane.followers).push(wake.clone());
     }
 }
 
@@ -172,15 +184,28 @@ impl Drop for Follower {
 }
 
 impl Inner {
+    fn entry(&self, sequence: u64) -> &Entry {
+        &self.entries[(sequence - self.first) as usize]
+    }
+
     fn first_at_or_after(&self, lane: LaneId, place: Place) -> u64 {
         let end = self.first + self.entries.len() as u64;
         let entries = &self.lanes[lane].entries;
-        let before = |sequence: &u64| self.entries[(*sequence - self.first) as usize].record.position.place < place;
+        let before = |sequence: &u64| self.entry(*sequence).record.position.place < place;
         entries.get(entries.partition_point(before)).copied().unwrap_or(end)
     }
 }
 
 impl Lane {
+    /// The index of the first entry with that sequence number or a later one. Most readers want the last one only.
+    fn first_from(&self, sequence: u64) -> usize {
+        let count = self.entries.len();
+        match count.checked_sub(2).map(|last_but_one| self.entries[last_but_one]) {
+            Some(earlier) if earlier < sequence => count - usize::from(self.entries[count - 1] >= sequence),
+            _ => self.entries.partition_point(|known| *known < sequence),
+        }
+    }
+
     fn is_behind(&self, place: Place) -> bool {
         self.removed || place < self.floor
     }

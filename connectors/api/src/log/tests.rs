@@ -22,7 +22,7 @@ fn log(records: usize) -> Arc<Log> {
 }
 
 fn ids(follower: &mut Follower, max: usize) -> Result<Vec<String>, Behind> {
-    let mut records = Vec::new();
+    let mut records = Records::new();
     follower.read(NonZeroUsize::new(max).expect("not zero"), &mut records)?;
     Ok(records.iter().map(|record| record.message.event.id.to_string()).collect())
 }
