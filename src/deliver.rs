@@ -7,11 +7,12 @@
 use std::{
     num::NonZeroUsize,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
-use futures::future::{join_all, select_all};
+use futures::future::join_all;
 use meshgate_api::{
     Str,
     connector::{Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
@@ -185,25 +186,23 @@ impl Gateway {
 }
 
 impl Flow {
-    /// Waits until [`take`](Self::take) has something to look at. Cancel-safe.
-    pub async fn arrival(&mut self) -> Result<(), Ended> {
+    /// Ready when [`take`](Self::take) has something to look at.
+    pub fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         if !self.arrived.1.as_slice().is_empty() {
-            return Ok(());
+            return Poll::Ready(Ok(()));
         }
-        let (at, next) = match &mut self.sources[..] {
-            [only] => (0, only.subscription.next(READ_RECORDS).await),
-            many => {
-                let waits = many.iter_mut().map(|source| source.subscription.next(READ_RECORDS));
-                let (next, at, _) = select_all(waits).await;
-                (at, next)
+        let turns = self.sources.len();
+        for at in 0..turns {
+            let OpenSource { connector, subscription } = &mut self.sources[at];
+            if let Poll::Ready(next) = subscription.poll_next(cx, READ_RECORDS) {
+                let connector = *connector;
+                let arrived = next.map_err(|problem| self.ended(connector, problem))?;
+                self.arrived = (connector, arrived.deliveries.into_iter());
+                self.sources.rotate_left((at + 1) % turns); // who was ready is asked last
+                return Poll::Ready(Ok(()));
             }
-        };
-        let connector = self.sources[at].connector;
-        let arrived = next.map_err(|problem| self.ended(connector, problem))?;
-        self.arrived = (connector, arrived.deliveries.into_iter());
-        let turns = self.sources.len(); // the first that is ready is served first: everyone has to be first in turn
-        self.sources.rotate_left(usize::from(turns > 1));
-        Ok(())
+        }
+        Poll::Pending
     }
 
     /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.

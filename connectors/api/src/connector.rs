@@ -4,13 +4,15 @@
 //! calls; the [`PublishAck`] that it returns tells what the broker said of each event.
 //!
 //! *Reading* is a [`Subscription`]: every matching record stored after [`Connector::subscribe`] has answered comes out of
-//! [`Subscription::next`], in the order of its partition, until the reader is dropped or told that its position is gone.
+//! [`Subscription::poll_next`], in the order of its partition, until the reader is dropped or told that its position is gone.
 
 use std::{
     any::Any,
     fmt,
+    future::poll_fn,
     num::NonZeroUsize,
     sync::{Arc, OnceLock},
+    task::{Context as TaskContext, Poll},
     time::{Duration, SystemTime},
 };
 
@@ -166,24 +168,31 @@ pub enum Start {
     After(Positions),
 }
 
-/// What one call of [`Subscription::next`] may take out at once, in bytes of [`Record::footprint`].
+/// What one call of [`Subscription::poll_next`] may take out at once, in bytes of [`Record::footprint`].
 pub const READ_BYTES: usize = 256 << 10;
 
 /// A flow of records. Dropping it ends it; a group's unsettled deliveries then go to another member.
-#[async_trait]
 pub trait Subscription: Send {
-    /// Waits for records: at least one, at most `max` and, beyond the first, at most [`READ_BYTES`]; none only when it has moved past
-    /// records that are not to be delivered. Cancel-safe. After an error it is not called again.
-    async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError>;
+    /// Ready with records: at least one, at most `max` and, beyond the first, at most [`READ_BYTES`]; with none only when it has moved
+    /// past records that are not to be delivered. Otherwise the task is woken when there may be some. After an error it is not polled
+    /// again.
+    fn poll_next(&mut self, cx: &mut TaskContext<'_>, max: NonZeroUsize) -> Poll<Result<Deliveries, ReadError>>;
 
-    /// Where reading would go on after all that [`next`](Self::next) has returned.
+    /// Where reading would go on after all that [`poll_next`](Self::poll_next) has returned.
     fn positions(&self) -> &Positions;
 
     /// Fetches no more; what was delivered may still be settled.
     fn drain(&mut self) {}
 }
 
-/// What [`Subscription::next`] returns.
+impl dyn Subscription + '_ {
+    /// Waits for what [`poll_next`](Self::poll_next) returns. Cancel-safe.
+    pub async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError> {
+        poll_fn(|cx| self.poll_next(cx, max)).await
+    }
+}
+
+/// What [`Subscription::poll_next`] returns.
 #[derive(Debug, Default)]
 pub struct Deliveries {
     /// In the order of their partitions.

@@ -12,11 +12,12 @@ use std::{
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
-use tokio::sync::Notify;
 
 use crate::{Str, connector::Record, position::Place, topic::TopicSet};
 
+mod alarm;
 mod follow;
+use alarm::Alarm;
 pub use follow::{Behind, Follower, Records};
 
 /// The log. Share it by `Arc`.
@@ -38,7 +39,7 @@ struct Inner {
     /// By topic and partition, those that are not removed.
     names: HashMap<Str, Vec<(u32, LaneId)>>,
     /// Woken when a lane appears.
-    followers: Arc<Vec<Arc<Notify>>>,
+    followers: Arc<Vec<Arc<Alarm>>>,
 }
 
 type LaneId = usize;
@@ -60,7 +61,7 @@ struct Lane {
     /// Sequence numbers of its entries.
     entries: VecDeque<u64>,
     removed: bool,
-    followers: Arc<Vec<Arc<Notify>>>,
+    followers: Arc<Vec<Arc<Alarm>>>,
 }
 
 /// What a reader may know of a lane before it follows it.
@@ -129,7 +130,7 @@ pub struct Appender<'a> {
     log: Option<parking_lot::MutexGuard<'a, Inner>>,
     /// What made room, to be dropped when others need not wait for it.
     forgotten: SmallVec<[Entry; 2]>,
-    touched: Vec<Arc<Vec<Arc<Notify>>>>,
+    touched: Vec<Arc<Vec<Arc<Alarm>>>>,
 }
 
 impl Appender<'_> {
@@ -210,8 +211,8 @@ impl Drop for Appender<'_> {
     }
 }
 
-fn wake_all(lists: &[Arc<Vec<Arc<Notify>>>]) {
-    lists.iter().flat_map(|list| list.iter()).for_each(|follower| follower.notify_one());
+fn wake_all(lists: &[Arc<Vec<Arc<Alarm>>>]) {
+    lists.iter().flat_map(|list| list.iter()).for_each(|follower| follower.ring());
 }
 
 impl Inner {

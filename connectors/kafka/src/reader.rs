@@ -1,8 +1,13 @@
 //! One reader: where it stands, and whether it follows the live buffer or reads for itself.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
-use async_trait::async_trait;
+use futures::{FutureExt, future::BoxFuture};
 use meshgate_api::{
     connector::{Deliveries, Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
     log::{Follower, Records},
@@ -53,6 +58,8 @@ enum Source {
     Live(Follower),
     /// A private reader, until the live buffer is reached.
     Replay(Box<Replay>),
+    /// To be found out where to go on.
+    Placing(BoxFuture<'static, Result<Spot, ReadError>>),
     /// None yet, or no longer.
     Nothing,
 }
@@ -173,12 +180,18 @@ fn go_on(
 }
 
 impl Reader {
-    /// Places the reader anew where it stands.
-    async fn place(&mut self) -> Result<(), ReadError> {
+    /// Begins to find out where the reader goes on.
+    fn place(&mut self) -> Source {
         self.source = Source::Nothing; // gives a private reader back first
         self.heed_changes();
-        let start = Start::After(self.positions.clone());
-        let spot = match self.reading.spot(&self.topics, &start).await {
+        let (reading, topics, start) =
+            (self.reading.clone(), self.topics.clone(), Start::After(self.positions.clone()));
+        Source::Placing(async move { reading.spot(&topics, &start).await }.boxed())
+    }
+
+    /// Goes on where it stands.
+    fn placed(&mut self, spot: Result<Spot, ReadError>) -> Result<(), ReadError> {
+        let spot = match spot {
             Err(ReadError::Gone { resume, detail }) => return Err(self.gone(resume, detail)),
             other => other?,
         };
@@ -211,7 +224,7 @@ impl Reader {
         ReadError::Gone { resume, detail }
     }
 
-    fn deliver(&mut self, records: Records, at_end: bool) -> Result<Deliveries, ReadError> {
+    fn deliver(&mut self, records: Records, at_end: bool) -> Deliveries {
         for (at, record) in records.iter().enumerate() {
             let place = record.position.place;
             let is_repeated = records.get(at + 1).is_some_and(|next| {
@@ -224,7 +237,7 @@ impl Reader {
             }
         }
         let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();
-        Ok(Deliveries { deliveries, at_end })
+        Deliveries { deliveries, at_end }
     }
 
     /// A topic that was deleted and made again begins anew under a reader that had already read some of it.
@@ -240,29 +253,31 @@ impl Reader {
     }
 }
 
-#[async_trait]
 impl Subscription for Reader {
-    async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, max: NonZeroUsize) -> Poll<Result<Deliveries, ReadError>> {
         let mut records = Records::new();
         loop {
             match &mut self.source {
-                Source::Nothing => self.place().await?,
-                Source::Live(follower) => match follower.read(max, &mut records) {
-                    Ok(at_end) if !records.is_empty() => {
+                Source::Nothing => self.source = self.place(),
+                Source::Placing(spot) => {
+                    let spot = ready!(spot.poll_unpin(cx));
+                    self.placed(spot)?;
+                }
+                Source::Live(follower) => match ready!(follower.poll_read(cx, max, &mut records)) {
+                    Ok(at_end) => {
                         self.check_continuity(&records)?;
-                        return self.deliver(records, at_end);
+                        return Poll::Ready(Ok(self.deliver(records, at_end)));
                     }
-                    Ok(_) => follower.changed().await,
-                    Err(_) => self.place().await?,
+                    Err(_) => self.source = Source::Nothing,
                 },
-                Source::Replay(replay) => match replay.next(max).await {
-                    None => self.place().await?,
+                Source::Replay(replay) => match ready!(replay.poll_next(cx, max)) {
+                    None => self.source = Source::Nothing,
                     Some(portion) => {
                         let is_at_end = portion.is_at_end;
-                        let deliveries = self.deliver(portion.records, is_at_end)?;
+                        let deliveries = self.deliver(portion.records, is_at_end);
                         portion.reached.into_iter().for_each(|at| self.positions.set(at));
                         self.join_live(is_at_end);
-                        return Ok(deliveries);
+                        return Poll::Ready(Ok(deliveries));
                     }
                 },
             }

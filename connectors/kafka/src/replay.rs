@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     num::NonZeroUsize,
     sync::Arc,
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -103,10 +104,10 @@ impl Replay {
         &self.from
     }
 
-    /// The next records, at most `max`, and about [`READ_BYTES`]; `None` when the thread could not go on. Cancel-safe.
-    pub(crate) async fn next(&mut self, max: NonZeroUsize) -> Option<Portion> {
+    /// The next records, at most `max`, and about [`READ_BYTES`]; `None` when the thread could not go on.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>, max: NonZeroUsize) -> Poll<Option<Portion>> {
         if self.pending.is_empty() {
-            let chunk = self.chunks.recv().await?;
+            let Some(chunk) = ready!(self.chunks.poll_recv(cx)) else { return Poll::Ready(None) };
             self.pending.extend(chunk.records);
             self.reached = chunk.reached;
             self.is_at_end = chunk.is_at_end;
@@ -122,7 +123,7 @@ impl Replay {
             portion.reached = std::mem::take(&mut self.reached);
             portion.is_at_end = self.is_at_end;
         }
-        Some(portion)
+        Poll::Ready(Some(portion))
     }
 }
 

@@ -1,8 +1,11 @@
 //! Reading: the log itself is followed, whatever the start.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
-use async_trait::async_trait;
 use meshgate_api::{
     Str,
     connector::{Deliveries, Delivery, ReadError, Start, SubscribeRequest, Subscription},
@@ -59,19 +62,14 @@ impl Reader {
     }
 }
 
-#[async_trait]
 impl Subscription for Reader {
-    async fn next(&mut self, max: NonZeroUsize) -> Result<Deliveries, ReadError> {
+    fn poll_next(&mut self, cx: &mut Context<'_>, max: NonZeroUsize) -> Poll<Result<Deliveries, ReadError>> {
         let mut records = Records::new();
-        loop {
-            let at_end = self.follower.read(max, &mut records).map_err(|_: Behind| gone(&self.log, self.epoch))?;
-            self.stand_at(self.follower.sequence());
-            if !records.is_empty() {
-                let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();
-                return Ok(Deliveries { deliveries, at_end });
-            }
-            self.follower.changed().await;
-        }
+        let read = self.follower.poll_read(cx, max, &mut records);
+        self.stand_at(self.follower.sequence());
+        let at_end = ready!(read).map_err(|_: Behind| gone(&self.log, self.epoch))?;
+        let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();
+        Poll::Ready(Ok(Deliveries { deliveries, at_end }))
     }
 
     fn positions(&self) -> &Positions {

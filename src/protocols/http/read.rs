@@ -3,7 +3,13 @@
 //! A status refuses only what is wrong for good, because an `EventSource` never comes back from one. What is not possible now is a
 //! stream that ends at once and says when to come back.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -11,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{BufMut, BytesMut};
-use futures::{FutureExt, Stream, stream};
+use hyper::body::Frame;
 use meshgate_api::{cursor::Cursor, json};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -34,7 +40,7 @@ pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Part
     match http.gateway.open(filter.clone(), query.from.clone(), query.resume).await {
         Ok(flow) => {
             let sse = Sse::begin(http, flow, &query).map_err(|problem| Problem::bad_request(problem.to_string()))?;
-            Ok(event_stream(Body::from_stream(sse.frames())))
+            Ok(event_stream(Body::new(sse)))
         }
         Err(OpenError::NotNow(detail)) => Ok(event_stream(come_back(&filter, &query, &detail).into())),
         Err(refused) => Err(refusal(&filter, refused)),
@@ -126,6 +132,9 @@ fn spread_retry() -> Duration {
 /// How an event is written.
 static LAYOUT: Layout = Layout { cursor: ["id: ", "\n"], json: ["data: ", "\n\n"] };
 
+/// After so many arrivals without an event that matches, other tasks have their turn.
+const LOOKS: usize = 16;
+
 /// One subscriber's stream.
 struct Sse {
     flow: Flow,
@@ -137,6 +146,15 @@ struct Sse {
     /// To be written first.
     first: Option<Bytes>,
     ended: bool,
+}
+
+impl hyper::body::Body for Sse {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.poll_text(cx).map(|text| text.map(|text| Ok(Frame::data(text))))
+    }
 }
 
 impl Sse {
@@ -159,34 +177,30 @@ impl Sse {
         })
     }
 
-    fn frames(self) -> impl Stream<Item = Result<Bytes, Infallible>> {
-        stream::unfold(self, |mut sse| async move { sse.frame().await.map(|frame| (Ok(frame), sse)) })
-    }
-
     /// The next bytes of the stream; `None` at its end.
-    async fn frame(&mut self) -> Option<Bytes> {
+    fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(first) = self.first.take() {
-            return Some(first);
+            return Poll::Ready(Some(first));
         }
-        let mut has_passed_some = false;
-        while !self.ended && !self.drain.has_begun() {
+        for _ in 0..LOOKS {
+            if self.ended || self.drain.has_begun() {
+                return Poll::Ready(None);
+            }
             if let Some(event) = self.flow.take() {
-                return Some(self.write(&event));
+                return Poll::Ready(Some(self.write(&event)));
             }
-            if has_passed_some && self.heartbeat.tick().now_or_never().is_some() {
-                return Some(self.beat());
-            }
-            tokio::select! {
-                biased; // mostly an event is why it was woken
-                arrival = self.flow.arrival() => match arrival {
-                    Ok(()) => has_passed_some = true,
-                    Err(end) => return Some(self.end(&end)),
-                },
-                () = self.drain.begun() => {}
-                _ = self.heartbeat.tick() => return Some(self.beat()),
+            match self.flow.poll_arrival(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(Some(self.end(&end))),
+                Poll::Pending if self.heartbeat.poll_tick(cx).is_ready() => return Poll::Ready(Some(self.beat())),
+                Poll::Pending => ready!(self.drain.poll_begun(cx)),
             }
         }
-        None
+        if self.heartbeat.poll_tick(cx).is_ready() {
+            return Poll::Ready(Some(self.beat()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn write(&mut self, event: &Delivered) -> Bytes {

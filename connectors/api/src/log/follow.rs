@@ -1,11 +1,14 @@
 //! Reading a [`Log`] as it grows.
 
-use std::{num::NonZeroUsize, sync::Arc};
+use std::{
+    num::NonZeroUsize,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use smallvec::SmallVec;
-use tokio::sync::Notify;
 
-use super::{Entry, Inner, Lane, LaneId, LaneState, Log};
+use super::{Alarm, Entry, Inner, Lane, LaneId, LaneState, Log};
 use crate::{
     Str,
     connector::{READ_BYTES, Record},
@@ -41,7 +44,9 @@ pub struct Follower {
     lanes_seen: usize,
     /// The sequence number of the next entry to look at.
     at: u64,
-    wake: Arc<Notify>,
+    wake: Arc<Alarm>,
+    /// Had read all, the last time it looked.
+    is_at_end: bool,
 }
 
 impl Log {
@@ -52,7 +57,7 @@ impl Log {
         topics: TopicSet,
         mut start: impl FnMut(LaneState<'_>) -> Place,
     ) -> Result<Follower, Behind> {
-        let wake = Arc::new(Notify::new());
+        let wake = Arc::<Alarm>::default();
         let mut inner = self.inner.lock();
         let mut lanes = Lanes::new();
         for (id, lane) in inner.lanes.iter().enumerate().filter(|(_, lane)| lane.is_of(&topics)) {
@@ -70,14 +75,14 @@ impl Log {
         Arc::make_mut(&mut inner.followers).push(wake.clone());
         let lanes_seen = inner.lanes.len();
         drop(inner);
-        Ok(Follower { log: self.clone(), topics, lanes, lanes_seen, at, wake })
+        Ok(Follower { log: self.clone(), topics, lanes, lanes_seen, at, wake, is_at_end: false })
     }
 }
 
 impl Follower {
     /// Takes at most `max` records and about [`READ_BYTES`], in the order of appending; whether that was all. Does not wait.
     pub fn read(&mut self, max: NonZeroUsize, records: &mut Records) -> Result<bool, Behind> {
-        let Self { log, topics, lanes, lanes_seen, at, wake } = self;
+        let Self { log, topics, lanes, lanes_seen, at, wake, .. } = self;
         let mut inner = log.inner.lock();
         if *lanes_seen < inner.lanes.len() {
             adopt_new_lanes(&mut inner, topics, lanes, *lanes_seen, at, wake);
@@ -114,9 +119,25 @@ impl Follower {
         Ok(true)
     }
 
-    /// Waits until there may be something to read. Cancel-safe.
-    pub async fn changed(&self) {
-        self.wake.notified().await;
+    /// The same, ready once there is a record or the reader is behind. What has not changed since it was read to its end is not
+    /// looked at again.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: NonZeroUsize,
+        records: &mut Records,
+    ) -> Poll<Result<bool, Behind>> {
+        loop {
+            if self.wake.was_rung() || !self.is_at_end {
+                self.is_at_end = self.read(max, records)?;
+                if !records.is_empty() {
+                    return Poll::Ready(Ok(self.is_at_end));
+                }
+            } else {
+                ready!(self.wake.poll_rung(cx));
+                self.is_at_end = false;
+            }
+        }
     }
 
     /// The sequence number of the next record that it will look at.
@@ -149,7 +170,7 @@ fn adopt_new_lanes(
     lanes: &mut Lanes,
     seen: usize,
     at: &mut u64,
-    wake: &Arc<Notify>,
+    wake: &Arc<Alarm>,
 ) {
     for (id, lane) in inner.lanes.iter_mut().enumerate().skip(seen).filter(|(_, lane)| lane.is_of(topics)) {
         lanes.push((id, lane.opened));
@@ -173,7 +194,7 @@ impl Budget {
 impl Drop for Follower {
     fn drop(&mut self) {
         let mut inner = self.log.inner.lock();
-        let others = |list: &mut Arc<Vec<Arc<Notify>>>| {
+        let others = |list: &mut Arc<Vec<Arc<Alarm>>>| {
             Arc::make_mut(list).retain(|follower| !Arc::ptr_eq(follower, &self.wake));
         };
         for (lane, _) in &self.lanes {

@@ -1,4 +1,6 @@
-use std::{num::NonZeroUsize, sync::OnceLock, time::SystemTime};
+use std::{future::poll_fn, num::NonZeroUsize, sync::OnceLock, time::SystemTime};
+
+use futures::FutureExt;
 
 use super::*;
 use crate::{event::Event, message::Message, position::Position};
@@ -103,19 +105,27 @@ fn holds_the_newest_however_large() {
 async fn wakes_who_waits() {
     let log = log(100);
     let mut follower = log.follow(both(), |lane| lane.floor).expect("nothing is missing");
-    let (read, ()) = tokio::join!(
-        async {
-            loop {
-                let found = ids(&mut follower, 9).expect("nothing is missing");
-                if !found.is_empty() {
-                    return found;
-                }
-                follower.changed().await;
-            }
-        },
-        async { log.appender().append(record("b", 3, 1)) }
-    );
-    assert_eq!(read, ["b3-1"]);
+    for offset in 0..3 {
+        let mut records = Records::new();
+        let reading = poll_fn(|cx| follower.poll_read(cx, NonZeroUsize::MIN, &mut records));
+        let (at_end, ()) = tokio::join!(reading, async { log.appender().append(record("b", 3, offset)) });
+        assert_eq!((at_end, records[0].next.offset), (Ok(true), offset + 1));
+    }
+}
+
+#[tokio::test]
+async fn looks_again_only_at_what_has_changed() {
+    let log = log(100);
+    let mut follower = log.follow(both(), |lane| lane.floor).expect("nothing is missing");
+    (0..2).for_each(|offset| log.appender().append(record("a", 0, offset)));
+    let mut records = Records::new();
+    let mut poll = || poll_fn(|cx| follower.poll_read(cx, NonZeroUsize::MIN, &mut records)).now_or_never();
+    assert_eq!(poll(), Some(Ok(false)));
+    assert_eq!(poll(), Some(Ok(true)), "nobody rang since, and there is one more");
+    assert_eq!(poll(), None);
+    let held = log.inner.lock();
+    assert_eq!(poll(), None, "and waits for no lock");
+    drop(held);
 }
 
 #[test]
