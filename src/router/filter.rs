@@ -7,6 +7,8 @@ use meshgate_api::{
 
 use super::spec::FilterSpec;
 
+mod refusal;
+
 /// A filter expression. An attribute that the event does not have fits nothing.
 #[derive(Clone, Debug)]
 pub(super) enum Filter {
