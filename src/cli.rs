@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default), `check`, `publish`, `subscribe`, `healthcheck`.
+//! The command line: `serve` (the default), `check`, `explain`, `publish`, `subscribe`, `healthcheck`.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -8,6 +8,7 @@ use crate::telemetry::{LogFormat, start_logging};
 
 mod check;
 mod client;
+mod explain;
 mod healthcheck;
 mod publish;
 mod serve;
@@ -52,6 +53,7 @@ Examples:
   meshgate                                           serve the embedded default: HTTP on 127.0.0.1:8080, memory behind
   meshgate --config meshgate.yaml                    serve a configuration
   meshgate check meshgate.yaml                       show every problem of it
+  meshgate explain --channel a --event event.json    tell what would become of an event
   meshgate publish orders/eu '{\"order_id\": 7}'       publish an event
   meshgate subscribe 'orders/#'                      print events as they come
 
@@ -63,15 +65,14 @@ enum Command {
     Serve(Serve),
     /// Check configuration files: prints every problem as file:line:column: path: message
     Check(check::Check),
+    /// Tell what would become of an event, route by route, without sending anything
+    Explain(explain::Explain),
     /// Publish events through a gateway's HTTP listener
     Publish(publish::Publish),
     /// Print the events of a channel filter, one JSON event a line
     Subscribe(subscribe::Subscribe),
     /// Ask a gateway's admin listener whether it lives: exit 0 or 69
     Healthcheck(healthcheck::Healthcheck),
-    /// Not built yet
-    #[command(hide = true)]
-    Explain(NotBuiltYet),
     /// Not built yet
     #[command(hide = true)]
     Cesql(NotBuiltYet),
@@ -107,10 +108,10 @@ pub fn run() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => serve::run(&serve),
         Command::Check(check) => check.run(),
+        Command::Explain(explain) => client::block_on(explain.run()),
         Command::Publish(publish) => client::block_on(publish.run()),
         Command::Subscribe(subscribe) => client::block_on(subscribe.run()),
         Command::Healthcheck(healthcheck) => client::block_on(healthcheck.run()),
-        Command::Explain(_) => not_built_yet("explain"),
         Command::Cesql(_) => not_built_yet("cesql"),
         Command::Schema(_) => not_built_yet("schema"),
     }

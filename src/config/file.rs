@@ -8,25 +8,28 @@ use std::{
 
 use meshgate_api::settings::{Mark, Problem};
 
-/// Bytes of the longest file that is read.
-const LONGEST: u64 = 1 << 20;
+const MIB: u64 = 1 << 20;
+/// MiB of the longest configuration: that of 100,000 routes has some twenty.
+const LONGEST: u64 = 64;
+/// MiB of the longest file that stands for one value.
+pub(super) const LONGEST_VALUE: u64 = 1;
 
 /// The text of a configuration file.
 pub(super) fn text(path: &Path) -> Result<String, Problem> {
     let problem = |mark, message| Problem { path: ".".into(), mark, message };
-    let bytes = bytes(path).map_err(|error| problem(Mark::START, format!("cannot read the file: {error}")))?;
+    let bytes = bytes(path, LONGEST).map_err(|error| problem(Mark::START, format!("cannot read the file: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
         problem(end(&valid), "expected UTF-8 text, found other bytes".into())
     })
 }
 
-/// All bytes of a file.
-pub(super) fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+/// All bytes of a file that has at most `longest` MiB.
+pub(super) fn bytes(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 1MiB"));
+    File::open(path)?.take(longest * MIB + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > longest * MIB {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is longer than {longest}MiB")));
     }
     Ok(bytes)
 }

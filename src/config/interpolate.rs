@@ -102,8 +102,8 @@ impl Filling<'_> {
     }
 
     fn file(&self, path: &str) -> Result<String, String> {
-        let bytes =
-            file::bytes(&self.folder.join(path)).map_err(|error| format!("cannot read the file `{path}`: {error}"))?;
+        let bytes = file::bytes(&self.folder.join(path), file::LONGEST_VALUE)
+            .map_err(|error| format!("cannot read the file `{path}`: {error}"))?;
         let mut text = String::from_utf8(bytes).map_err(|_| format!("the file `{path}` is no UTF-8 text"))?;
         if text.ends_with('\n') {
             text.pop();

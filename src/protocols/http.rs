@@ -20,7 +20,7 @@ mod head;
 mod outcome;
 mod problem;
 mod publish;
-mod query;
+pub(crate) mod query;
 mod read;
 pub mod server;
 mod socket;

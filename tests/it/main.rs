@@ -6,6 +6,7 @@ mod harness;
 
 mod bad_input;
 mod durability;
+mod explain;
 mod kafka;
 mod publish;
 mod quickstart;
