@@ -27,7 +27,7 @@ use super::{
     query::{self, ReadQuery},
 };
 use crate::{
-    deliver::{Delivered, Ended, Flow, From, Layout, OpenError},
+    deliver::{Delivered, Ended, Flow, From, Layout, OpenError, Reading},
     router::ChannelFilter,
     shutdown::Drain,
 };
@@ -37,7 +37,9 @@ pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Part
     accepts_event_stream(&request.headers)?;
     let last_event_id = header_text(&request.headers, "last-event-id")?.filter(|id| !id.is_empty());
     let query = query::read(&request.uri, last_event_id)?;
-    match http.gateway.open(filter.clone(), query.from.clone(), query.resume).await {
+    let (channels, from, cursors) = (filter.clone(), query.from.clone(), query.resume);
+    let reading = Reading { channels, from, cursors, group: None };
+    match http.gateway.open(reading).await {
         Ok(flow) => {
             let sse = Sse::begin(http, flow, &query).map_err(|problem| Problem::bad_request(problem.to_string()))?;
             Ok(event_stream(Body::new(sse)))
