@@ -20,6 +20,7 @@ mod quantity;
 pub use fields::{Fields, Reading, decode};
 pub use node::{Entry, Mark, Node, Scalar, Value};
 pub use problem::{Problem, Problems};
+pub use quantity::duration;
 
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,16 @@
 //! The queries of a URL: form-decoded, each known and well-formed, or refused.
 
-use std::{borrow::Cow, time::SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 use axum::http::Uri;
-use meshgate_api::event::parse_timestamp;
+use meshgate_api::{event::parse_timestamp, settings::duration};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
-use super::{address::check_percent_encoding, problem::Problem};
+use super::{address::check_percent_encoding, problem::Problem, read::Form};
 use crate::deliver::From;
 
 /// The queries of a read.
@@ -15,18 +18,34 @@ use crate::deliver::From;
 pub(super) struct ReadQuery {
     pub(super) from: From,
     /// End after so many events.
-    pub(super) limit: Option<u64>,
+    pub(super) limit: u64,
+    /// An empty page waits so long for an event.
+    pub(super) wait: Duration,
     /// Each event carries the extensions `meshgatecursor` and `meshgatechannel`.
     pub(super) meta: bool,
     /// Cursors are given.
     pub(super) resume: bool,
 }
 
-const NOT_BUILT_YET: [&str; 2] = ["filter", "wait"];
+/// Events of a page: unless the query says otherwise, and at most.
+const PAGE: u64 = 100;
+const LARGEST_PAGE: u64 = 1000;
+/// What an empty page may wait for an event.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+impl ReadQuery {
+    fn of(form: Form) -> Self {
+        let (from, limit) = match form {
+            Form::Stream => (From::Latest, u64::MAX),
+            Form::Page => (From::Earliest, PAGE),
+        };
+        Self { from, limit, wait: Duration::ZERO, meta: false, resume: true }
+    }
+}
 
 /// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`.
-pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, Problem> {
-    let mut query = ReadQuery { from: From::Latest, limit: None, meta: false, resume: true };
+pub(super) fn read(uri: &Uri, last_event_id: Option<&str>, form: Form) -> Result<ReadQuery, Problem> {
+    let mut query = ReadQuery::of(form);
     let mut after = None;
     let mut given = SmallVec::<[Cow<'_, str>; 8]>::new();
     for pair in pairs(uri.query().unwrap_or_default()) {
@@ -35,15 +54,14 @@ pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, 
             "channel" if uri.path() == "/channels" => {}
             "from" => query.from = from(&value)?,
             "after" => after = Some(value.into_owned()),
-            "limit" => query.limit = Some(limit(&value)?),
+            "limit" => query.limit = limit(&value, form)?,
+            "wait" => query.wait = wait(&value, form)?,
             "meta" => query.meta = one_of("meta", &value, ["true", "false"])? == "true",
             "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
             "group" => {
                 return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
             }
-            later if NOT_BUILT_YET.contains(&later) => {
-                return Err(Problem::bad_request(format!("query `{later}` is not built yet")));
-            }
+            "filter" => return Err(Problem::bad_request("query `filter` is not built yet")),
             unknown => return Err(unknown_query(unknown)),
         }
         if given.contains(&key) {
@@ -66,6 +84,12 @@ pub(super) fn none(uri: &Uri) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Whether this pair of a query, as it stands in a URL, has the key.
+pub(super) fn names(pair: &str, key: &str) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    form_decode(name).is_ok_and(|name| name == key)
 }
 
 fn unknown_query(name: &str) -> Problem {
@@ -105,11 +129,23 @@ fn from(value: &str) -> Result<From, Problem> {
     Ok(From::Time(SystemTime::from(time)))
 }
 
-fn limit(value: &str) -> Result<u64, Problem> {
-    match value.parse() {
-        Ok(limit) if limit > 0 => Ok(limit),
-        _ => Err(Problem::bad_request(format!("`limit={value}`: use a whole number of events, at least 1"))),
+fn limit(value: &str, form: Form) -> Result<u64, Problem> {
+    let (most, range) = match form {
+        Form::Stream => (u64::MAX, "at least 1".into()),
+        Form::Page => (LARGEST_PAGE, format!("1 to {LARGEST_PAGE}")),
+    };
+    let limit = value.parse().ok().filter(|limit| (1..=most).contains(limit));
+    limit.ok_or_else(|| Problem::bad_request(format!("`limit={value}`: use a whole number of events, {range}")))
+}
+
+/// Seconds, as in RFC 7240, or a time with its unit.
+fn wait(value: &str, form: Form) -> Result<Duration, Problem> {
+    if form == Form::Stream {
+        return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
     }
+    let wait = value.parse().map(Duration::from_secs).ok().or_else(|| duration(value));
+    wait.filter(|wait| *wait <= LONGEST_WAIT)
+        .ok_or_else(|| Problem::bad_request(format!("`wait={value}`: use a time such as 500ms or 30s, at most 60s")))
 }
 
 fn one_of<'a>(key: &str, value: &'a str, allowed: [&str; 2]) -> Result<&'a str, Problem> {
