@@ -1,51 +1,36 @@
 //! The queries of a URL: form-decoded, each known and well-formed, or refused.
 
-use std::{
-    borrow::Cow,
-    time::{Duration, SystemTime},
-};
+use std::{borrow::Cow, time::SystemTime};
 
-use axum::http::Uri;
-use meshgate_api::{event::parse_timestamp, settings::duration};
+use axum::http::{HeaderMap, Uri};
+use meshgate_api::event::parse_timestamp;
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
-use super::{address::check_percent_encoding, problem::Problem, read::Form};
+use super::{address::check_percent_encoding, problem::Problem};
 use crate::deliver::From;
 
 /// The queries of a read.
 #[derive(Debug)]
-pub(super) struct ReadQuery {
-    pub(super) from: From,
+pub(in crate::protocols) struct ReadQuery {
+    pub(in crate::protocols) from: From,
     /// End after so many events.
-    pub(super) limit: u64,
-    /// An empty page waits so long for an event.
-    pub(super) wait: Duration,
+    pub(in crate::protocols) limit: Option<u64>,
     /// Each event carries the extensions `meshgatecursor` and `meshgatechannel`.
-    pub(super) meta: bool,
+    pub(in crate::protocols) meta: bool,
     /// Cursors are given.
-    pub(super) resume: bool,
+    pub(in crate::protocols) resume: bool,
 }
 
-/// Events of a page: unless the query says otherwise, and at most.
-const PAGE: u64 = 100;
-const LARGEST_PAGE: u64 = 1000;
-/// What an empty page may wait for an event.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-impl ReadQuery {
-    fn of(form: Form) -> Self {
-        let (from, limit) = match form {
-            Form::Stream => (From::Latest, u64::MAX),
-            Form::Page => (From::Earliest, PAGE),
-        };
-        Self { from, limit, wait: Duration::ZERO, meta: false, resume: true }
-    }
-}
-
-/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`.
-pub(super) fn read(uri: &Uri, last_event_id: Option<&str>, form: Form) -> Result<ReadQuery, Problem> {
-    let mut query = ReadQuery::of(form);
+/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`, which is `default` unless it is given.
+/// `own` takes what only one way of reading knows.
+pub(in crate::protocols) fn read(
+    uri: &Uri,
+    last_event_id: Option<&str>,
+    default: From,
+    own: &mut dyn FnMut(&str, &str) -> Result<bool, Problem>,
+) -> Result<ReadQuery, Problem> {
+    let mut query = ReadQuery { from: default, limit: None, meta: false, resume: true };
     let mut after = None;
     let mut given = SmallVec::<[Cow<'_, str>; 8]>::new();
     for pair in pairs(uri.query().unwrap_or_default()) {
@@ -54,12 +39,15 @@ pub(super) fn read(uri: &Uri, last_event_id: Option<&str>, form: Form) -> Result
             "channel" if uri.path() == "/channels" => {}
             "from" => query.from = from(&value)?,
             "after" => after = Some(value.into_owned()),
-            "limit" => query.limit = limit(&value, form)?,
-            "wait" => query.wait = wait(&value, form)?,
+            "limit" => query.limit = Some(limit(&value)?),
             "meta" => query.meta = one_of("meta", &value, ["true", "false"])? == "true",
             "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
+            key if own(key, &value)? => {}
             "group" => {
                 return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
+            }
+            "wait" => {
+                return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
             }
             "filter" => return Err(Problem::bad_request("query `filter` is not built yet")),
             unknown => return Err(unknown_query(unknown)),
@@ -75,8 +63,15 @@ pub(super) fn read(uri: &Uri, last_event_id: Option<&str>, form: Form) -> Result
     Ok(query)
 }
 
+/// The cursor that a reader comes back with.
+pub(in crate::protocols) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Problem::bad_request("header last-event-id is not ASCII"))?;
+    Ok(Some(text).filter(|id| !id.is_empty()))
+}
+
 /// Refuses every query of a `POST` but the channel.
-pub(super) fn none(uri: &Uri) -> Result<(), Problem> {
+pub(in crate::protocols) fn none(uri: &Uri) -> Result<(), Problem> {
     for pair in pairs(uri.query().unwrap_or_default()) {
         match &*pair?.0 {
             "channel" if uri.path() == "/channels" => {}
@@ -87,7 +82,7 @@ pub(super) fn none(uri: &Uri) -> Result<(), Problem> {
 }
 
 /// Whether this pair of a query, as it stands in a URL, has the key.
-pub(super) fn names(pair: &str, key: &str) -> bool {
+pub(super) fn has_key(pair: &str, key: &str) -> bool {
     let name = pair.split_once('=').map_or(pair, |(name, _)| name);
     form_decode(name).is_ok_and(|name| name == key)
 }
@@ -129,26 +124,14 @@ fn from(value: &str) -> Result<From, Problem> {
     Ok(From::Time(SystemTime::from(time)))
 }
 
-fn limit(value: &str, form: Form) -> Result<u64, Problem> {
-    let (most, range) = match form {
-        Form::Stream => (u64::MAX, "at least 1".into()),
-        Form::Page => (LARGEST_PAGE, format!("1 to {LARGEST_PAGE}")),
-    };
-    let limit = value.parse().ok().filter(|limit| (1..=most).contains(limit));
-    limit.ok_or_else(|| Problem::bad_request(format!("`limit={value}`: use a whole number of events, {range}")))
-}
-
-/// Seconds, as in RFC 7240, or a time with its unit.
-fn wait(value: &str, form: Form) -> Result<Duration, Problem> {
-    if form == Form::Stream {
-        return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
+fn limit(value: &str) -> Result<u64, Problem> {
+    match value.parse() {
+        Ok(limit) if limit > 0 => Ok(limit),
+        _ => Err(Problem::bad_request(format!("`limit={value}`: use a whole number of events, at least 1"))),
     }
-    let wait = value.parse().map(Duration::from_secs).ok().or_else(|| duration(value));
-    wait.filter(|wait| *wait <= LONGEST_WAIT)
-        .ok_or_else(|| Problem::bad_request(format!("`wait={value}`: use a time such as 500ms or 30s, at most 60s")))
 }
 
-fn one_of<'a>(key: &str, value: &'a str, allowed: [&str; 2]) -> Result<&'a str, Problem> {
+pub(in crate::protocols) fn one_of<'a>(key: &str, value: &'a str, allowed: [&str; 2]) -> Result<&'a str, Problem> {
     if allowed.contains(&value) {
         return Ok(value);
     }

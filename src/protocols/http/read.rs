@@ -1,15 +1,16 @@
-//! Reading: a channel filter → a flow → a stream of server-sent events, or one page of events.
+//! Reading: a channel filter → a flow → a WebSocket, a stream of server-sent events, or one page of events.
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{
-    http::{HeaderMap, HeaderValue, StatusCode, request::Parts},
+    http::{StatusCode, request::Parts},
     response::Response,
 };
 
-use super::{Http, problem::Problem, query};
+use super::{Http, problem::Problem, query::ReadQuery};
 use crate::{
     deliver::{Ended, OpenError, Reading},
+    protocols::websocket,
     router::ChannelFilter,
 };
 
@@ -17,35 +18,33 @@ mod accept;
 mod page;
 mod sse;
 
-pub(super) use accept::Form;
+use accept::Form;
 
 /// Answers `GET /channels/{filter}`.
 pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Parts) -> Result<Response, Problem> {
-    let form = accept::form(&request.headers)?;
-    let last_event_id = header_text(&request.headers, "last-event-id")?.filter(|id| !id.is_empty());
-    let query = query::read(&request.uri, last_event_id, form)?;
-    let reading = Reading { channels: filter.clone(), from: query.from.clone(), cursors: query.resume, group: None };
-    let opened = http.gateway.open(reading).await;
-    match form {
-        Form::Stream => match opened {
-            Err(OpenError::Busy(detail) | OpenError::NotNow(detail)) => Ok(sse::come_back(&filter, &query, &detail)),
-            opened => sse::stream(http, opened.map_err(|error| refusal(&filter, error))?, &query),
-        },
-        Form::Page => page::page(http, opened.map_err(|error| refusal(&filter, error))?, &query, &request.uri).await,
+    if websocket::is_asked_for(request) {
+        return websocket::accept(http, filter, request).await;
+    }
+    match accept::form(&request.headers)? {
+        Form::Stream => sse::stream(http, filter, request).await,
+        Form::Page => page::page(http, &filter, request).await,
     }
 }
 
-fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
+fn reading(filter: &ChannelFilter, query: &ReadQuery) -> Reading {
+    Reading { channels: filter.clone(), from: query.from.clone(), cursors: query.resume, group: None }
+}
+
+/// A flow that could not be opened.
+pub(in crate::protocols) fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
     match refused {
         OpenError::NoRoute => Problem::new(
             StatusCode::NOT_FOUND,
             format!("no route's channel pattern overlaps the filter `{}`", filter.as_str()),
         ),
         OpenError::Gone { cursor, detail } => gone(cursor, &detail),
-        OpenError::Busy(detail) => {
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(spread_retry().as_secs())
-        }
-        OpenError::NotNow(detail) => unavailable(detail),
+        OpenError::Busy(detail) => not_now(StatusCode::TOO_MANY_REQUESTS, detail),
+        OpenError::NotNow(detail) => not_now(StatusCode::SERVICE_UNAVAILABLE, detail),
         OpenError::Cursor(_) | OpenError::CursorTooLong | OpenError::Unsupported(_) => {
             Problem::bad_request(refused.to_string())
         }
@@ -57,7 +56,7 @@ fn ended(end: Ended) -> Problem {
     match end {
         Ended::Gone { cursor, detail } => gone(cursor, &detail),
         Ended::CursorTooLong => Problem::bad_request(end.to_string()),
-        Ended::Interrupted(detail) => unavailable(detail),
+        Ended::Interrupted(detail) => not_now(StatusCode::SERVICE_UNAVAILABLE, detail),
     }
 }
 
@@ -66,18 +65,11 @@ fn gone(cursor: String, detail: &str) -> Problem {
     Problem::new(StatusCode::GONE, detail).with_cursor(cursor)
 }
 
-fn unavailable(detail: String) -> Problem {
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(spread_retry().as_secs())
+fn not_now(status: StatusCode, detail: String) -> Problem {
+    Problem::new(status, detail).retry_after(spread_retry().as_secs())
 }
 
 /// 1 to 5 s, so that many readers do not come back at once.
 fn spread_retry() -> Duration {
     Duration::from_millis(rand::random_range(1000..=5000))
-}
-
-fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let text = |value: &'a HeaderValue| {
-        value.to_str().map_err(|_| Problem::bad_request(format!("header {name} is not ASCII")))
-    };
-    headers.get(name).map(text).transpose()
 }

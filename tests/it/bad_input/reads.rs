@@ -61,8 +61,8 @@ fn queries() -> Vec<Case> {
 /// The same resource as a page.
 fn pages(cursor: &str) -> Vec<Case> {
     let refused = [
-        ("limit=0", "`limit=0`: use a whole number of events, 1 to 1000"),
-        ("limit=1001", "`limit=1001`: use a whole number of events, 1 to 1000"),
+        ("limit=0", "`limit=0`: use a whole number of events"),
+        ("limit=1001", "`limit=1001`: a page has at most 1000 events"),
         ("limit=99999999999999999999", "`limit=99999999999999999999`"),
         ("limit=ten", "`limit=ten`"),
         ("limit=%FF", "query `%FF` does not decode to UTF-8"),
@@ -154,8 +154,15 @@ fn headers() -> Vec<Case> {
             )
         })
         .collect();
-    let websocket = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
-    cases.push(Case::refused("a WebSocket", get("/channels/a", websocket), 501, "WebSocket is not built yet"));
+    let version = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 12\r\n";
+    cases.push(Case::refused(
+        "an old WebSocket",
+        get("/channels/a", version),
+        426,
+        "`sec-websocket-version` must be 13",
+    ));
+    let key = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAA\r\n";
+    cases.push(Case::refused("a WebSocket's short key", get("/channels/a", key), 400, "must be 16 bytes in base64"));
     cases.push(Case { status: 200, ..Case::unread("HEAD", request("HEAD /channels/a", "", ""), 200) });
     cases
 }

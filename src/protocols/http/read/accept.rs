@@ -6,7 +6,7 @@ use crate::protocols::http::problem::Problem;
 
 /// How events are written to a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::protocols::http) enum Form {
+pub(super) enum Form {
     /// `text/event-stream`: for as long as the reader stays.
     Stream,
     /// `application/cloudevents-batch+json`: those that there are, and where to go on.
@@ -28,11 +28,6 @@ impl Form {
 
 /// What the client likes best of what there is; everything alike if it does not say.
 pub(super) fn form(headers: &HeaderMap) -> Result<Form, Problem> {
-    let upgrade =
-        headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if upgrade {
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "WebSocket is not built yet: read as text/event-stream"));
-    }
     if !headers.contains_key(header::ACCEPT) {
         return Ok(Form::Stream);
     }

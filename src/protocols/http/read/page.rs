@@ -11,24 +11,22 @@ use std::{
 };
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse, Response},
 };
-use meshgate_api::json;
+use meshgate_api::settings::duration;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
-use tokio::{
-    task::coop::consume_budget,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
-use super::{Form, ended};
+use super::{Form, ended, reading, refusal};
 use crate::{
-    deliver::{Delivered, Ended, Flow},
+    deliver::{Delivered, Ended, Flow, From},
     protocols::http::{
         Http,
         problem::Problem,
         query::{self, ReadQuery},
     },
+    router::ChannelFilter,
     shutdown::Drain,
 };
 
@@ -44,24 +42,55 @@ const END: HeaderName = HeaderName::from_static("meshgate-end");
 const NO_URL: &AsciiSet =
     &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
 
-/// Answers with the next page of `flow`, which `uri` asked for.
-pub(super) async fn page(http: &Http, flow: Flow, query: &ReadQuery, uri: &Uri) -> Result<Response, Problem> {
+/// Events of a page: unless the query says otherwise, and at most.
+const EVENTS: u64 = 100;
+const MAX_EVENTS: u64 = 1000;
+/// What an empty page may wait for an event.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Answers with the events that there are, from where the query says.
+pub(super) async fn page(http: &Http, filter: &ChannelFilter, request: &Parts) -> Result<Response, Problem> {
+    let (query, wait) = read_query(request)?;
+    let flow = http.gateway.open(reading(filter, &query)).await.map_err(|error| refusal(filter, error))?;
     let mut page = Page {
         flow,
         drain: http.drain.clone(),
         meta: query.meta,
-        room: query.limit,
+        room: query.limit.unwrap_or(EVENTS),
         body: Vec::from(b"["),
         stand: None,
         is_cut: false,
     };
-    match page.fill(Instant::now() + query.wait).await {
+    match page.fill(Instant::now() + wait).await {
         // What has come is given out: the next page says why reading does not go on.
         Err(Ended::Gone { .. } | Ended::Interrupted(_)) if page.has_events() => {}
         Err(end) => return Err(ended(end)),
         Ok(()) => {}
     }
-    page.answer(uri).map_err(ended)
+    page.answer(&request.uri).map_err(ended)
+}
+
+/// The queries of a page: those of every read, and how long it may wait.
+fn read_query(request: &Parts) -> Result<(ReadQuery, Duration), Problem> {
+    let mut wait = Duration::ZERO;
+    let last_event_id = query::last_event_id(&request.headers)?;
+    let query = query::read(&request.uri, last_event_id, From::Earliest, &mut |key, value| {
+        if key == "wait" {
+            wait = read_wait(value)?;
+        }
+        Ok(key == "wait")
+    })?;
+    if let Some(limit) = query.limit.filter(|limit| *limit > MAX_EVENTS) {
+        return Err(Problem::bad_request(format!("`limit={limit}`: a page has at most {MAX_EVENTS} events")));
+    }
+    Ok((query, wait))
+}
+
+/// Seconds, as in RFC 7240, or a time with its unit.
+fn read_wait(value: &str) -> Result<Duration, Problem> {
+    let wait = value.parse().map(Duration::from_secs).ok().or_else(|| duration(value));
+    wait.filter(|wait| *wait <= MAX_WAIT)
+        .ok_or_else(|| Problem::bad_request(format!("`wait={value}`: use a time such as 500ms or 30s, at most 60s")))
 }
 
 struct Page {
@@ -81,76 +110,59 @@ impl Page {
     /// Takes what there is, and waits until `wait_until` if there is nothing.
     async fn fill(&mut self, wait_until: Instant) -> Result<(), Ended> {
         let mut read_until = Instant::now() + READING_TIME;
-        loop {
-            self.take()?;
-            let is_waiting = self.flow.is_at_end();
-            if self.room == 0 || !is_waiting && Instant::now() >= read_until {
-                return Ok(());
-            }
-            consume_budget().await;
-            if !self.arrival(read_until, wait_until).await? {
-                return Ok(());
-            }
-            if is_waiting {
-                read_until = Instant::now() + READING_TIME;
-            }
-        }
-    }
-
-    /// Takes of what has arrived as much as there is room for.
-    fn take(&mut self) -> Result<(), Ended> {
         while self.room > 0 {
             self.stand = self.flow.stand()?;
-            let Some(event) = self.flow.take() else { break };
-            if self.put(&event)? {
-                self.flow.count(&event);
-                self.room -= 1;
-            } else {
+            let Some(event) = self.next(&mut read_until, wait_until).await? else { break };
+            let fits = self.put(&event)?;
+            if !fits {
                 self.is_cut = true;
-                self.room = 0;
+                break;
+            }
+            self.flow.count(&event);
+            self.room -= 1;
+            if Instant::now() >= read_until {
+                break;
             }
         }
         Ok(())
     }
 
+    /// The next event; `None`: the page ends with what it has. The time for reading counts while there is more to read.
+    async fn next(&mut self, read_until: &mut Instant, wait_until: Instant) -> Result<Option<Delivered>, Ended> {
+        let mut alarm = pin!(sleep_until(*read_until));
+        poll_fn(|cx| {
+            if let Poll::Ready(event) = self.flow.poll_event(cx) {
+                return Poll::Ready(event.map(Some));
+            }
+            let is_at_end = self.flow.is_at_end();
+            if is_at_end && self.has_events() || self.drain.poll_begun(cx).is_ready() {
+                return Poll::Ready(Ok(None));
+            }
+            if is_at_end {
+                *read_until = Instant::now() + READING_TIME;
+            }
+            alarm.as_mut().reset(if is_at_end { wait_until } else { *read_until });
+            ready!(alarm.as_mut().poll(cx));
+            Poll::Ready(Ok(None))
+        })
+        .await
+    }
+
     /// Writes an event, unless the page would become too long by it.
     fn put(&mut self, event: &Delivered) -> Result<bool, Ended> {
-        let before = self.body.len();
+        let json = self.flow.text_with(event, &[], self.meta)?;
         if self.has_events() {
+            if self.body.len() + json.len() + ",]".len() > MAX_BYTES {
+                return Ok(false);
+            }
             self.body.push(b',');
         }
-        let cursor = if self.meta { self.flow.stand()? } else { None };
-        let cursor = cursor.as_deref().map(|cursor| ("meshgatecursor", cursor));
-        let channel = self.meta.then(|| ("meshgatechannel", event.channel()));
-        let extra: Vec<_> = cursor.into_iter().chain(channel).collect();
-        json::encode_into(event.event(), &extra, &mut self.body);
-        let fits = before == 1 || self.body.len() < MAX_BYTES;
-        if !fits {
-            self.body.truncate(before);
-        }
-        Ok(fits)
+        self.body.extend(json);
+        Ok(true)
     }
 
     fn has_events(&self) -> bool {
         self.body.len() > 1
-    }
-
-    /// Waits for more; `false`: the page ends with what it has.
-    async fn arrival(&mut self, read_until: Instant, wait_until: Instant) -> Result<bool, Ended> {
-        let mut alarm = pin!(sleep_until(read_until));
-        poll_fn(|cx| {
-            if self.flow.poll_arrival(cx)?.is_ready() {
-                return Poll::Ready(Ok(true));
-            }
-            let is_at_end = self.flow.is_at_end();
-            if is_at_end && self.has_events() || self.drain.poll_begun(cx).is_ready() {
-                return Poll::Ready(Ok(false));
-            }
-            alarm.as_mut().reset(if is_at_end { wait_until } else { read_until });
-            ready!(alarm.as_mut().poll(cx));
-            Poll::Ready(Ok(false))
-        })
-        .await
     }
 
     fn answer(mut self, uri: &Uri) -> Result<Response, Ended> {
@@ -176,7 +188,7 @@ impl Page {
 /// The same request for what comes after `cursor`.
 fn next(uri: &Uri, cursor: &str) -> String {
     let asked = uri.query().unwrap_or_default();
-    let others = asked.split('&').filter(|pair| !pair.is_empty() && !query::names(pair, "after"));
+    let others = asked.split('&').filter(|pair| !pair.is_empty() && !query::has_key(pair, "after"));
     let mut url = format!("{}?", uri.path());
     others.for_each(|pair| url.extend([pair, "&"]));
     url.extend(["after=", cursor]);

@@ -6,30 +6,40 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use axum::{
     body::{Body, Bytes},
-    http::header,
+    http::{header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::{BufMut, BytesMut};
 use hyper::body::Frame;
-use meshgate_api::{cursor::Cursor, json};
+use meshgate_api::cursor::Cursor;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::{ended, spread_retry};
+use super::{ended, reading, refusal, spread_retry};
 use crate::{
-    deliver::{Delivered, Ended, Flow, From, Layout},
-    protocols::http::{Http, problem::Problem, query::ReadQuery},
+    deliver::{Delivered, Ended, Flow, From, Layout, OpenError},
+    protocols::http::{
+        Http,
+        problem::Problem,
+        query::{self, ReadQuery},
+    },
     router::ChannelFilter,
     shutdown::Drain,
 };
 
-/// Answers with the events of `flow`, for as long as the reader stays.
-pub(super) fn stream(http: &Http, flow: Flow, query: &ReadQuery) -> Result<Response, Problem> {
-    Ok(event_stream(Body::new(Sse::begin(http, flow, query).map_err(ended)?)))
+/// Answers with events for as long as the reader stays.
+pub(super) async fn stream(http: &Http, filter: ChannelFilter, request: &Parts) -> Result<Response, Problem> {
+    let last_event_id = query::last_event_id(&request.headers)?;
+    let query = query::read(&request.uri, last_event_id, From::Latest, &mut |_, _| Ok(false))?;
+    match http.gateway.open(reading(&filter, &query)).await {
+        Ok(flow) => Ok(event_stream(Body::new(Sse::begin(http, flow, &query).map_err(ended)?))),
+        Err(OpenError::Busy(detail) | OpenError::NotNow(detail)) => Ok(come_back(&filter, &query, &detail)),
+        Err(refused) => Err(refusal(&filter, refused)),
+    }
 }
 
 fn event_stream(body: Body) -> Response {
@@ -42,7 +52,7 @@ fn event_stream(body: Body) -> Response {
 }
 
 /// A stream that ends at once, with the position to come back with and when.
-pub(super) fn come_back(filter: &ChannelFilter, query: &ReadQuery, detail: &str) -> Response {
+fn come_back(filter: &ChannelFilter, query: &ReadQuery, detail: &str) -> Response {
     let cursor = match &query.from {
         From::Cursor(cursor) => Some(cursor.to_string()),
         From::Earliest => Some(Cursor::new(filter.as_str()).encode()), // names nothing: everything from its start
@@ -59,9 +69,6 @@ pub(super) fn come_back(filter: &ChannelFilter, query: &ReadQuery, detail: &str)
 
 /// How an event is written.
 static LAYOUT: Layout = Layout { cursor: ["id: ", "\n"], json: ["data: ", "\n\n"] };
-
-/// After so many arrivals without an event that matches, other tasks have their turn.
-const LOOKS: usize = 16;
 
 /// One subscriber's stream.
 struct Sse {
@@ -98,7 +105,7 @@ impl Sse {
             flow,
             drain: http.drain.clone(),
             heartbeat,
-            left: query.limit,
+            left: query.limit.unwrap_or(u64::MAX),
             meta: query.meta,
             first: Some(first.freeze()),
             ended: false,
@@ -110,25 +117,15 @@ impl Sse {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
-        for _ in 0..LOOKS {
-            if self.ended || self.drain.has_begun() {
-                return Poll::Ready(None);
-            }
-            if let Some(event) = self.flow.take() {
-                return Poll::Ready(Some(self.write(&event)));
-            }
-            match self.flow.poll_arrival(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(end)) => return Poll::Ready(Some(self.end(&end))),
-                Poll::Pending if self.heartbeat.poll_tick(cx).is_ready() => return Poll::Ready(Some(self.beat())),
-                Poll::Pending => ready!(self.drain.poll_begun(cx)),
-            }
+        if self.ended || self.drain.has_begun() {
+            return Poll::Ready(None);
         }
-        if self.heartbeat.poll_tick(cx).is_ready() {
-            return Poll::Ready(Some(self.beat()));
+        match self.flow.poll_event(cx) {
+            Poll::Ready(Ok(event)) => Poll::Ready(Some(self.write(&event))),
+            Poll::Ready(Err(end)) => Poll::Ready(Some(self.end(&end))),
+            Poll::Pending if self.heartbeat.poll_tick(cx).is_ready() => Poll::Ready(Some(self.beat())),
+            Poll::Pending => self.drain.poll_begun(cx).map(|()| None),
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     fn write(&mut self, event: &Delivered) -> Bytes {
@@ -146,17 +143,15 @@ impl Sse {
 
     /// With the channel and the cursor as attributes of the event, too.
     fn with_meta(&mut self, event: &Delivered) -> Result<Bytes, Ended> {
-        let cursor = self.flow.news()?;
-        let mut text = Vec::new();
-        if let Some(cursor) = &cursor {
-            put(&mut text, &["id: ", cursor, "\n"]);
+        let json = self.flow.text_with(event, &[], true)?;
+        let mut text = BytesMut::with_capacity(2 * json.len());
+        if let Some(cursor) = self.flow.stand()? {
+            put(&mut text, &["id: ", &cursor, "\n"]);
         }
-        text.extend(b"data: ");
-        let cursor = cursor.as_deref().map(|cursor| ("meshgatecursor", cursor));
-        let extra: Vec<_> = cursor.into_iter().chain([("meshgatechannel", event.channel())]).collect();
-        json::encode_into(event.event(), &extra, &mut text);
-        text.extend(b"\n\n");
-        Ok(text.into())
+        text.put_slice(b"data: ");
+        text.put_slice(&json);
+        text.put_slice(b"\n\n");
+        Ok(text.freeze())
     }
 
     /// A sign of life, with the cursor if it has moved past events that did not match.
