@@ -104,7 +104,7 @@ async fn open(http: &Arc<Http>, channels: ChannelFilter, query: &Query) -> Resul
     };
     match http.gateway.open(reading).await {
         Ok(flow) => Ok(Ok(Outbound::new(flow, query, http.gateway.reading.unconfirmed))),
-        Err(OpenError::NotNow(detail)) => Ok(Err(End::try_again_later(&detail))),
+        Err(OpenError::Busy(detail) | OpenError::NotNow(detail)) => Ok(Err(End::try_again_later(&detail))),
         Err(refused) => Err(super::http::refusal(&channels, refused)),
     }
 }
