@@ -45,7 +45,7 @@ impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, default_channel: Option<Str>, drain: Drain) -> Self {
-        let in_flight = body::Budget::new(gateway.limits.in_flight);
+        let in_flight = body::Budget::new(gateway.now().limits.connectors.in_flight);
         Self { gateway, in_flight, default_channel, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
