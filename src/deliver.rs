@@ -7,7 +7,7 @@
 use std::{
     num::NonZeroUsize,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 
@@ -18,6 +18,7 @@ use meshgate_api::{
     connector::{Delivery, ReadError, Record, Settlement, Settler, Start, SubscribeRequest, Subscription},
     cursor::{Cursor, CursorError},
     event::Event,
+    json,
 };
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -34,6 +35,9 @@ use text::Note;
 
 /// Records taken out of a subscription at once; [`meshgate_api::connector::READ_BYTES`] bounds their bytes.
 const READ_RECORDS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+
+/// After so many arrivals without an event that matches, other tasks have their turn.
+const LOOKS: usize = 16;
 
 /// Where a flow begins.
 #[derive(Clone, Debug)]
@@ -220,6 +224,18 @@ fn group_at_broker(name: &str, channels: &ChannelFilter) -> Str {
 }
 
 impl Flow {
+    /// The next event. Also when much passes that does not match, other tasks have their turn.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivered, Ended>> {
+        for _ in 0..LOOKS {
+            if let Some(event) = self.take() {
+                return Poll::Ready(Ok(event));
+            }
+            ready!(self.poll_arrival(cx))?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Ready when [`take`](Self::take) has something to look at.
     pub fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         if !self.arrived.1.as_slice().is_empty() {
@@ -270,6 +286,19 @@ impl Flow {
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.arrived.1.as_slice().is_empty() && self.sources.iter().all(|source| source.subscription.is_at_end())
+    }
+
+    /// The event that was taken last as JSON with further extensions: `extra`, and if so asked where it stands.
+    pub fn text_with(&mut self, event: &Delivered, extra: &[(&str, &str)], with_place: bool) -> Result<Bytes, Ended> {
+        let cursor = if with_place { self.stand()? } else { None };
+        let mut extra = SmallVec::<[_; 3]>::from_slice(extra);
+        if with_place {
+            extra.extend(cursor.as_deref().map(|cursor| ("meshgatecursor", cursor)));
+            extra.push(("meshgatechannel", event.channel()));
+        }
+        let mut text = Vec::new();
+        json::encode_into(event.event(), &extra, &mut text);
+        Ok(text.into())
     }
 
     /// Where reading would go on now, also past events that did not match; `None` if the reader asked for no cursors.

@@ -11,3 +11,4 @@ mod publish;
 mod quickstart;
 mod serve;
 mod subscribe;
+mod websocket;

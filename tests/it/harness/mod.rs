@@ -5,6 +5,7 @@ pub mod connection;
 pub mod gateway;
 pub mod kafka;
 pub mod sse;
+pub mod websocket;
 
 use std::{
     future::Future,
