@@ -11,7 +11,7 @@ use crate::registry;
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 
 /// What the gateway knows and does not build yet.
-const LATER: &str = "origins tls mqtt pulsar sql compression batch retain connections header_timeout body_timeout max_in_flight \
+const LATER: &str = "origins tls mqtt pulsar compression batch retain connections header_timeout body_timeout max_in_flight \
                      settled_window subscriptions state auth access sinks";
 
 #[test]
