@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     admin::{self, Admin},
-    config::{Config, Shutdown},
+    config::{self, Config, Shutdown},
     gateway::{Gateway, Listener, NamedConnector},
     protocols::http::{Http, server::Server},
     router::Router,
@@ -47,14 +47,15 @@ pub enum StartError {
 pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])) -> Result<(), StartError> {
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let Config { http, admin, connectors, router, limits, cursor, shutdown } = config;
+    let Config { http, admin, connectors, router, limits: config::Limits { connectors: limits, cursor, .. }, shutdown } =
+        config;
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
     let required = required_connectors(&router);
     let readers = Arc::new(Semaphore::new(limits.readers));
     let mut running = Vec::new();
-    for (number, crate::config::Connector { spec, kind, configured }) in connectors.into_iter().enumerate() {
+    for (number, config::Connector { spec, kind, configured }) in connectors.into_iter().enumerate() {
         let context = Context { name: spec.name.as_str().into(), limits, readers: readers.clone() };
         let connector = configured
             .connect(context)

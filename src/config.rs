@@ -7,7 +7,7 @@
 use std::{fmt, path::Path, time::Duration};
 
 use meshgate_api::{
-    connector::{Configured, Kind, Limits},
+    connector::{self, Configured, Kind},
     settings::Problems,
 };
 
@@ -36,10 +36,8 @@ pub struct Config {
     pub connectors: Vec<Connector>,
     /// `routes`, compiled with these connectors in this order.
     pub router: Router,
-    /// `limits`, as far as connectors keep them, with `max_body` from `listeners.http`.
+    /// `limits`
     pub limits: Limits,
-    /// `limits.cursor`: bytes of the longest cursor.
-    pub cursor: usize,
     /// `shutdown`
     pub shutdown: Shutdown,
 }
@@ -53,6 +51,8 @@ pub struct HttpListener {
     pub max_body: usize,
     /// The channel of `POST /`.
     pub default_channel: Option<String>,
+    /// Origins whose pages may send requests, each as browsers write it: `https://app.example:8443`.
+    pub origins: Vec<String>,
 }
 
 /// `listeners.admin`
@@ -60,6 +60,39 @@ pub struct HttpListener {
 pub struct AdminListener {
     /// Where it listens: host and port.
     pub address: String,
+}
+
+/// `limits`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Those that connectors keep too, with `max_body` from `listeners.http`.
+    pub connectors: connector::Limits,
+    /// Bytes of the longest cursor.
+    pub cursor: usize,
+    /// Open connections of all listeners but admin.
+    pub connections: usize,
+    /// Within it a request's head has arrived.
+    pub header_timeout: Duration,
+    /// Within it a request's body has arrived.
+    pub body_timeout: Duration,
+    /// Events that a member of a group may leave unconfirmed.
+    pub max_in_flight: usize,
+    /// Events of one partition that a group may run ahead of the lowest unconfirmed one.
+    pub settled_window: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connectors: connector::Limits::default(),
+            cursor: 4 << 10,
+            connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            max_in_flight: 256,
+            settled_window: 10_000,
+        }
+    }
 }
 
 /// `shutdown`

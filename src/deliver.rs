@@ -7,7 +7,7 @@
 use std::{
     num::NonZeroUsize,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 
@@ -15,10 +15,12 @@ use bytes::Bytes;
 use futures::future::join_all;
 use meshgate_api::{
     Str,
-    connector::{Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
+    connector::{Delivery, ReadError, Record, Settlement, Settler, Start, SubscribeRequest, Subscription},
     cursor::{Cursor, CursorError},
     event::Event,
+    json,
 };
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
@@ -34,6 +36,9 @@ use text::Note;
 /// Records taken out of a subscription at once; [`meshgate_api::connector::READ_BYTES`] bounds their bytes.
 const READ_RECORDS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
 
+/// After so many arrivals without an event that matches, other tasks have their turn.
+const LOOKS: usize = 16;
+
 /// Where a flow begins.
 #[derive(Clone, Debug)]
 pub enum From {
@@ -45,6 +50,19 @@ pub enum From {
     Time(SystemTime),
     /// After the events that a cursor's reader has seen.
     Cursor(Str),
+}
+
+/// What is to be read, and how.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The channels.
+    pub channels: ChannelFilter,
+    /// Where to begin; in a group that exists already it does not count.
+    pub from: From,
+    /// Give a cursor after each event. A group has none: its position is at the broker.
+    pub cursors: bool,
+    /// Share the flow with the other members of this group; every event is then to be settled.
+    pub group: Option<Str>,
 }
 
 /// Why a flow cannot be opened.
@@ -117,22 +135,27 @@ struct OpenSource {
 
 /// One event for the subscriber.
 #[derive(Debug)]
-pub struct Delivered(Arc<Record>);
+pub struct Delivered {
+    record: Arc<Record>,
+    /// In a group: says what became of it. Dropped unused, it is delivered again.
+    pub settler: Option<Settler>,
+}
 
 impl Gateway {
-    /// Subscribes to everything that `filter` reads.
-    pub async fn open(
-        self: &Arc<Self>,
-        filter: ChannelFilter,
-        from: From,
-        with_cursors: bool,
-    ) -> Result<Flow, OpenError> {
-        let plan = self.router.plan(&filter).ok_or(OpenError::NoRoute)?;
-        let asked = match &from {
+    /// Subscribes to everything that the channel filter reads.
+    pub async fn open(self: &Arc<Self>, reading: Reading) -> Result<Flow, OpenError> {
+        let filter = &reading.channels;
+        let plan = self.router.plan(filter).ok_or(OpenError::NoRoute)?;
+        let asked = match &reading.from {
+            From::Cursor(_) if reading.group.is_some() => {
+                return Err(OpenError::Unsupported(
+                    "a group goes on from its own position: leave the cursor out".into(),
+                ));
+            }
             From::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
             _ => None,
         };
-        let opening = plan.into_iter().map(|source| self.open_source(source, &from, asked.as_ref()));
+        let opening = plan.into_iter().map(|source| self.open_source(source, &reading, asked.as_ref()));
         let (mut sources, mut gone) = (SmallVec::new(), Vec::new());
         for opened in join_all(opening).await {
             match opened {
@@ -153,8 +176,9 @@ impl Gateway {
             let detail = gone.into_iter().map(|(_, _, detail)| detail).collect::<Vec<_>>().join("; ");
             return Err(OpenError::Gone { cursor: cursor.encode(), detail });
         }
-        let cursor = with_cursors.then(|| Cursor::new(filter.as_str()));
+        let cursor = (reading.cursors && reading.group.is_none()).then(|| Cursor::new(filter.as_str()));
         let arrived = (0, SmallVec::new().into_iter());
+        let filter = reading.channels;
         let mut flow = Flow { gateway: self.clone(), filter, sources, arrived, cursor, is_told: false };
         flow.stand().map_err(|_| OpenError::CursorTooLong)?;
         Ok(flow)
@@ -163,11 +187,11 @@ impl Gateway {
     async fn open_source(
         &self,
         source: Source,
-        from: &From,
+        reading: &Reading,
         cursor: Option<&Cursor>,
     ) -> Result<OpenSource, (usize, ReadError)> {
         let Source { connector, topics } = source;
-        let start = match (from, cursor) {
+        let start = match (&reading.from, cursor) {
             (From::Earliest, _) => Start::Earliest,
             (From::Time(time), _) => Start::At(*time),
             (From::Cursor(_), Some(cursor)) => {
@@ -175,7 +199,8 @@ impl Gateway {
             }
             (From::Latest | From::Cursor(_), _) => Start::Latest,
         };
-        let request = SubscribeRequest { topics, start, group: None };
+        let group = reading.group.as_deref().map(|name| group_at_broker(name, &reading.channels));
+        let request = SubscribeRequest { topics, start, group };
         let patience = self.limits.publish_timeout;
         match timeout(patience, self.connectors[connector].connector.subscribe(request)).await {
             Ok(Ok(subscription)) => Ok(OpenSource { connector, subscription }),
@@ -185,7 +210,26 @@ impl Gateway {
     }
 }
 
+/// A group's name at the broker: that of the client, and what tells groups of the same name over other channels apart.
+fn group_at_broker(name: &str, channels: &ChannelFilter) -> Str {
+    let digest: [u8; 32] = Sha256::digest(format!("{}\n", channels.as_str())).into();
+    let [a, b, c, d, ..] = digest;
+    format!("{name}.{a:02x}{b:02x}{c:02x}{d:02x}").into()
+}
+
 impl Flow {
+    /// The next event. Also when much passes that does not match, other tasks have their turn.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivered, Ended>> {
+        for _ in 0..LOOKS {
+            if let Some(event) = self.take() {
+                return Poll::Ready(Ok(event));
+            }
+            ready!(self.poll_arrival(cx))?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Ready when [`take`](Self::take) has something to look at.
     pub fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         if !self.arrived.1.as_slice().is_empty() {
@@ -208,14 +252,17 @@ impl Flow {
     /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.
     pub fn take(&mut self) -> Option<Delivered> {
         let (connector, ref mut arrived) = self.arrived;
-        for Delivery { record, .. } in arrived {
+        for Delivery { record, settler } in arrived {
             if let Some(cursor) = &mut self.cursor {
                 cursor.positions_mut(&self.gateway.connectors[connector].name).advance(&record.position, record.next);
                 self.is_told = false;
             }
             let owned = Note::of(&record, || self.gateway.router.owner(connector, &record)).owned.as_ref();
             if owned.is_some_and(|owned| self.filter.matches(&owned.channel)) {
-                return Some(Delivered(record));
+                return Some(Delivered { record, settler });
+            }
+            if let Some(settler) = settler {
+                settler.settle(Settlement::Ack); // no event of this group's
             }
         }
         None
@@ -225,7 +272,26 @@ impl Flow {
     pub fn text(&mut self, event: &Delivered, layout: &'static Layout) -> Result<Bytes, Ended> {
         self.is_told = true;
         let (cursor, limit) = (self.cursor.as_ref(), self.gateway.cursor_limit);
-        Note::written(&event.0).text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
+        Note::written(&event.record).text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
+    }
+
+    /// Whether all has been taken that was stored when it was opened or, later, when it was asked last for more.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.arrived.1.as_slice().is_empty() && self.sources.iter().all(|source| source.subscription.is_at_end())
+    }
+
+    /// The event that was taken last as JSON with further extensions: `extra`, and if so asked where it stands.
+    pub fn text_with(&mut self, event: &Delivered, extra: &[(&str, &str)], with_place: bool) -> Result<Bytes, Ended> {
+        let cursor = if with_place { self.stand()? } else { None };
+        let mut extra = SmallVec::<[_; 3]>::from_slice(extra);
+        if with_place {
+            extra.extend(cursor.as_deref().map(|cursor| ("meshgatecursor", cursor)));
+            extra.push(("meshgatechannel", event.channel()));
+        }
+        let mut text = Vec::new();
+        json::encode_into(event.event(), &extra, &mut text);
+        Ok(text.into())
     }
 
     /// Where reading would go on now, also past events that did not match; `None` if the reader asked for no cursors.
@@ -259,7 +325,7 @@ impl Flow {
 
     /// Counts an event as written to its subscriber.
     pub fn count(&self, event: &Delivered) {
-        if let Some(owned) = Note::written(&event.0).owned.as_ref() {
+        if let Some(owned) = Note::written(&event.record).owned.as_ref() {
             self.gateway.metrics.delivered(owned.route);
         }
     }
@@ -277,13 +343,13 @@ impl Delivered {
     /// The channel that the event was published to.
     #[must_use]
     pub fn channel(&self) -> &str {
-        Note::written(&self.0).owned.as_ref().map_or("", |owned| &owned.channel)
+        Note::written(&self.record).owned.as_ref().map_or("", |owned| &owned.channel)
     }
 
     /// The event.
     #[must_use]
     pub fn event(&self) -> &Event {
-        Note::written(&self.0).owned.as_ref().map_or(&self.0.message.event, |owned| &owned.message.event)
+        Note::written(&self.record).owned.as_ref().map_or(&self.record.message.event, |owned| &owned.message.event)
     }
 }
 

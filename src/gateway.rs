@@ -46,17 +46,20 @@ pub struct NamedConnector {
 pub enum Listener {
     /// The HTTP listener.
     Http,
+    /// WebSockets on the HTTP listener.
+    WebSocket,
 }
 
 impl Listener {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 1] = [Self::Http];
+    pub const ALL: [Self; 2] = [Self::Http, Self::WebSocket];
 
     /// Its name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::WebSocket => "websocket",
         }
     }
 }

@@ -15,28 +15,29 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{gateway::Gateway, shutdown::Drain};
 
 mod address;
-mod body;
+pub(super) mod body;
 mod head;
 mod outcome;
 mod problem;
 mod publish;
-mod query;
+pub(super) mod query;
 mod read;
 pub mod server;
 mod socket;
 mod timer;
 
 pub use problem::Problem;
+pub(super) use read::refusal;
 use server::Service;
 
 /// What every request works with.
 #[derive(Clone, Debug)]
 pub struct Http {
-    gateway: Arc<Gateway>,
+    pub(super) gateway: Arc<Gateway>,
     /// Bytes of publishes that may be under way at once: `limits.in_flight`.
-    in_flight: Arc<body::Budget>,
+    pub(super) in_flight: Arc<body::Budget>,
     default_channel: Option<Str>,
-    drain: Drain,
+    pub(super) drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
     heartbeat: Duration,
 }
@@ -47,6 +48,11 @@ impl Http {
     pub fn new(gateway: Arc<Gateway>, default_channel: Option<Str>, drain: Drain) -> Self {
         let in_flight = body::Budget::new(gateway.limits.in_flight);
         Self { gateway, in_flight, default_channel, drain, heartbeat: crate::deliver::HEARTBEAT }
+    }
+
+    /// Bytes of the largest event.
+    pub(super) fn max_body(&self) -> usize {
+        self.gateway.limits.max_body
     }
 
     /// The whole resource tree, as what hyper calls for each request. A handler that panics answers 500, and its connection goes on.

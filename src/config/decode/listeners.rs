@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use axum::http::Uri;
 use meshgate_api::{connector::Limits, settings::Fields};
 
 use super::{GIB, KIB};
@@ -16,7 +17,12 @@ pub(super) fn default() -> (HttpListener, AdminListener) {
 }
 
 fn default_http() -> HttpListener {
-    HttpListener { address: "127.0.0.1:8080".into(), max_body: Limits::default().max_body, default_channel: None }
+    HttpListener {
+        address: "127.0.0.1:8080".into(),
+        max_body: Limits::default().max_body,
+        default_channel: None,
+        origins: Vec::new(),
+    }
 }
 
 fn default_admin() -> AdminListener {
@@ -46,9 +52,30 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpListener> {
     if let Some(Err(error)) = default_channel.map(Channel::check) {
         fields.refuse_value("default_channel", error.to_string());
     }
-    fields.not_built_yet("origins", "CORS");
+    let form = "an origin as browsers write it, such as `https://app.example` or `http://localhost:3000`";
+    let origins = fields.list_of("origins", form, |text| is_origin(text).then(|| text.to_owned())).or(Vec::new());
     fields.not_built_yet("tls", "TLS");
-    Some(HttpListener { address: address?, max_body: max_body?, default_channel: default_channel.map(str::to_owned) })
+    Some(HttpListener {
+        address: address?,
+        max_body: max_body?,
+        default_channel: default_channel.map(str::to_owned),
+        origins: origins?,
+    })
+}
+
+/// Whether a browser could write `text` as an origin: scheme, host and a port that is not the scheme's own (RFC 6454, section 6.2).
+fn is_origin(text: &str) -> bool {
+    let Ok(uri) = text.parse::<Uri>() else { return false };
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+    let own_port = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let port = authority.port_u16();
+    let port_text = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let written = format!("{scheme}://{}{port_text}", authority.host().to_ascii_lowercase());
+    text == written && (port.is_none() || port != own_port)
 }
 
 fn admin(fields: &mut Fields<'_>) -> Option<AdminListener> {

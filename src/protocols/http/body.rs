@@ -22,7 +22,7 @@ use hyper::body::{Body as _, Incoming};
 use super::problem::Problem;
 
 /// What a publish occupies besides its body, about: headers, event, record.
-const OVERHEAD: usize = 2 << 10;
+pub(in crate::protocols) const OVERHEAD: usize = 2 << 10;
 /// A refused body that is not longer is read, so that the connection can go on.
 const SHORT: u64 = 64 << 10;
 /// How much of a refused body is read, and for how long.
@@ -37,10 +37,10 @@ pub(super) struct Taken {
 
 /// What is left of `limits.in_flight`, in bytes.
 #[derive(Debug)]
-pub(super) struct Budget(AtomicUsize);
+pub(in crate::protocols) struct Budget(AtomicUsize);
 
 /// Bytes taken from the budget, until they are dropped.
-struct Share {
+pub(in crate::protocols) struct Share {
     budget: Arc<Budget>,
     taken: usize,
 }
@@ -120,6 +120,12 @@ impl Budget {
 }
 
 impl Share {
+    /// `None`: so much is not left.
+    pub(in crate::protocols) fn of(budget: &Arc<Budget>, bytes: usize) -> Option<Self> {
+        let mut share = Self { budget: budget.clone(), taken: 0 };
+        share.grow(bytes).is_ok().then_some(share)
+    }
+
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
         if self.budget.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_err() {
             let detail = "as much as `limits.in_flight` allows is being published already";

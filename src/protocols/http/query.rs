@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use meshgate_api::event::parse_timestamp;
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
@@ -12,20 +12,25 @@ use crate::deliver::From;
 
 /// The queries of a read.
 #[derive(Debug)]
-pub(super) struct ReadQuery {
-    pub(super) from: From,
+pub(in crate::protocols) struct ReadQuery {
+    pub(in crate::protocols) from: From,
     /// End after so many events.
-    pub(super) limit: Option<u64>,
+    pub(in crate::protocols) limit: Option<u64>,
     /// Each event carries the extensions `meshgatecursor` and `meshgatechannel`.
-    pub(super) meta: bool,
+    pub(in crate::protocols) meta: bool,
     /// Cursors are given.
-    pub(super) resume: bool,
+    pub(in crate::protocols) resume: bool,
 }
 
 const NOT_BUILT_YET: [&str; 2] = ["filter", "wait"];
 
-/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`.
-pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, Problem> {
+/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`. `own` takes what only one way of reading
+/// knows.
+pub(in crate::protocols) fn read(
+    uri: &Uri,
+    last_event_id: Option<&str>,
+    own: &mut dyn FnMut(&str, &str) -> Result<bool, Problem>,
+) -> Result<ReadQuery, Problem> {
     let mut query = ReadQuery { from: From::Latest, limit: None, meta: false, resume: true };
     let mut after = None;
     let mut given = SmallVec::<[Cow<'_, str>; 8]>::new();
@@ -38,6 +43,7 @@ pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, 
             "limit" => query.limit = Some(limit(&value)?),
             "meta" => query.meta = one_of("meta", &value, ["true", "false"])? == "true",
             "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
+            key if own(key, &value)? => {}
             "group" => {
                 return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
             }
@@ -57,8 +63,15 @@ pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, 
     Ok(query)
 }
 
+/// The cursor that a reader comes back with.
+pub(in crate::protocols) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Problem::bad_request("header last-event-id is not ASCII"))?;
+    Ok(Some(text).filter(|id| !id.is_empty()))
+}
+
 /// Refuses every query of a `POST` but the channel.
-pub(super) fn none(uri: &Uri) -> Result<(), Problem> {
+pub(in crate::protocols) fn none(uri: &Uri) -> Result<(), Problem> {
     for pair in pairs(uri.query().unwrap_or_default()) {
         match &*pair?.0 {
             "channel" if uri.path() == "/channels" => {}
@@ -112,7 +125,7 @@ fn limit(value: &str) -> Result<u64, Problem> {
     }
 }
 
-fn one_of<'a>(key: &str, value: &'a str, allowed: [&str; 2]) -> Result<&'a str, Problem> {
+pub(in crate::protocols) fn one_of<'a>(key: &str, value: &'a str, allowed: [&str; 2]) -> Result<&'a str, Problem> {
     if allowed.contains(&value) {
         return Ok(value);
     }

@@ -7,18 +7,18 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::{BufMut, BytesMut};
 use hyper::body::Frame;
-use meshgate_api::{cursor::Cursor, json};
+use meshgate_api::cursor::Cursor;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{
@@ -27,17 +27,23 @@ use super::{
     query::{self, ReadQuery},
 };
 use crate::{
-    deliver::{Delivered, Ended, Flow, From, Layout, OpenError},
+    deliver::{Delivered, Ended, Flow, From, Layout, OpenError, Reading},
+    protocols::websocket,
     router::ChannelFilter,
     shutdown::Drain,
 };
 
 /// Answers `GET /channels/{filter}`.
 pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Parts) -> Result<Response, Problem> {
+    if websocket::is_asked_for(request) {
+        return websocket::accept(http, filter, request).await;
+    }
     accepts_event_stream(&request.headers)?;
-    let last_event_id = header_text(&request.headers, "last-event-id")?.filter(|id| !id.is_empty());
-    let query = query::read(&request.uri, last_event_id)?;
-    match http.gateway.open(filter.clone(), query.from.clone(), query.resume).await {
+    let last_event_id = query::last_event_id(&request.headers)?;
+    let query = query::read(&request.uri, last_event_id, &mut |_, _| Ok(false))?;
+    let (channels, from, cursors) = (filter.clone(), query.from.clone(), query.resume);
+    let reading = Reading { channels, from, cursors, group: None };
+    match http.gateway.open(reading).await {
         Ok(flow) => {
             let sse = Sse::begin(http, flow, &query).map_err(|problem| Problem::bad_request(problem.to_string()))?;
             Ok(event_stream(Body::new(sse)))
@@ -47,7 +53,7 @@ pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Part
     }
 }
 
-fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
+pub(in crate::protocols) fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
     match refused {
         OpenError::NoRoute => Problem::new(
             StatusCode::NOT_FOUND,
@@ -63,11 +69,6 @@ fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
 
 /// Only what this version serves: an event stream, to whoever wants one or does not say.
 fn accepts_event_stream(headers: &HeaderMap) -> Result<(), Problem> {
-    let upgrade =
-        headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if upgrade {
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "WebSocket is not built yet: read as text/event-stream"));
-    }
     if !headers.contains_key(header::ACCEPT) {
         return Ok(());
     }
@@ -90,13 +91,6 @@ fn accepts_event_stream(headers: &HeaderMap) -> Result<(), Problem> {
         "what `accept` names is not served: accept text/event-stream"
     };
     Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail))
-}
-
-fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let text = |value: &'a HeaderValue| {
-        value.to_str().map_err(|_| Problem::bad_request(format!("header {name} is not ASCII")))
-    };
-    headers.get(name).map(text).transpose()
 }
 
 fn event_stream(body: Body) -> Response {
@@ -131,9 +125,6 @@ fn spread_retry() -> Duration {
 
 /// How an event is written.
 static LAYOUT: Layout = Layout { cursor: ["id: ", "\n"], json: ["data: ", "\n\n"] };
-
-/// After so many arrivals without an event that matches, other tasks have their turn.
-const LOOKS: usize = 16;
 
 /// One subscriber's stream.
 struct Sse {
@@ -182,25 +173,15 @@ impl Sse {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
-        for _ in 0..LOOKS {
-            if self.ended || self.drain.has_begun() {
-                return Poll::Ready(None);
-            }
-            if let Some(event) = self.flow.take() {
-                return Poll::Ready(Some(self.write(&event)));
-            }
-            match self.flow.poll_arrival(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(end)) => return Poll::Ready(Some(self.end(&end))),
-                Poll::Pending if self.heartbeat.poll_tick(cx).is_ready() => return Poll::Ready(Some(self.beat())),
-                Poll::Pending => ready!(self.drain.poll_begun(cx)),
-            }
+        if self.ended || self.drain.has_begun() {
+            return Poll::Ready(None);
         }
-        if self.heartbeat.poll_tick(cx).is_ready() {
-            return Poll::Ready(Some(self.beat()));
+        match self.flow.poll_event(cx) {
+            Poll::Ready(Ok(event)) => Poll::Ready(Some(self.write(&event))),
+            Poll::Ready(Err(end)) => Poll::Ready(Some(self.end(&end))),
+            Poll::Pending if self.heartbeat.poll_tick(cx).is_ready() => Poll::Ready(Some(self.beat())),
+            Poll::Pending => self.drain.poll_begun(cx).map(|()| None),
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     fn write(&mut self, event: &Delivered) -> Bytes {
@@ -218,17 +199,15 @@ impl Sse {
 
     /// With the channel and the cursor as attributes of the event, too.
     fn with_meta(&mut self, event: &Delivered) -> Result<Bytes, Ended> {
-        let cursor = self.flow.news()?;
-        let mut text = Vec::new();
-        if let Some(cursor) = &cursor {
-            put(&mut text, &["id: ", cursor, "\n"]);
+        let json = self.flow.text_with(event, &[], true)?;
+        let mut text = BytesMut::with_capacity(2 * json.len());
+        if let Some(cursor) = self.flow.stand()? {
+            put(&mut text, &["id: ", &cursor, "\n"]);
         }
-        text.extend(b"data: ");
-        let cursor = cursor.as_deref().map(|cursor| ("meshgatecursor", cursor));
-        let extra: Vec<_> = cursor.into_iter().chain([("meshgatechannel", event.channel())]).collect();
-        json::encode_into(event.event(), &extra, &mut text);
-        text.extend(b"\n\n");
-        Ok(text.into())
+        text.put_slice(b"data: ");
+        text.put_slice(&json);
+        text.put_slice(b"\n\n");
+        Ok(text.freeze())
     }
 
     /// A sign of life, with the cursor if it has moved past events that did not match.

@@ -11,10 +11,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{socket::Socket, timer::LazyTimer};
 use crate::shutdown::Drain;
@@ -98,10 +95,9 @@ impl Server {
             };
             let mut builder = builder.clone();
             builder.http1().timer(LazyTimer::default());
-            let connection = serve_connection(builder, stream, service.clone(), drain.clone());
-            let open = (Open::count(&connections), open_until.clone());
+            let open = Open::count(&connections, open_until.clone());
+            let connection = serve_connection(builder, Socket::new(stream, open), service.clone(), drain.clone());
             tokio::spawn(async move {
-                let _open = open;
                 if let Err(problem) = connection.await {
                     tracing::debug!(%problem, "a connection ended early");
                 }
@@ -114,11 +110,12 @@ impl Server {
 
 async fn serve_connection<S: Service>(
     builder: auto::Builder<TokioExecutor>,
-    stream: TcpStream,
+    socket: Socket,
     service: S,
     mut drain: Drain,
 ) -> Result<(), BoxError> {
-    let connection = builder.serve_connection(TokioIo::new(Socket::new(stream)), TowerToHyperService::new(service));
+    let service = TowerToHyperService::new(service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let mut draining = false;
     poll_fn(|cx| {
@@ -131,18 +128,22 @@ async fn serve_connection<S: Service>(
     .await
 }
 
-/// Counts a connection while it lives.
-struct Open(Gauge);
+/// Counts a connection while it lives, whichever protocol it has come to speak.
+pub(super) struct Open {
+    count: Gauge,
+    /// The end of the listener waits for it.
+    _until: mpsc::Sender<Infallible>,
+}
 
 impl Open {
-    fn count(connections: &Gauge) -> Self {
+    fn count(connections: &Gauge, until: mpsc::Sender<Infallible>) -> Self {
         connections.inc();
-        Self(connections.clone())
+        Self { count: connections.clone(), _until: until }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.dec();
+        self.count.dec();
     }
 }

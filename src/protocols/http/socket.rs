@@ -18,6 +18,8 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
+use super::server::Open;
+
 /// A client that has not sent as much as the preface of HTTP/2 by then is closed.
 const OPENING_TIME: Duration = Duration::from_secs(10);
 /// Bytes of that preface, by which the two versions of HTTP are told apart.
@@ -35,11 +37,13 @@ pub(super) struct Socket {
     opening: Option<(usize, Timer)>,
     /// Once its writing side is closed: the deadline of what still comes, and that of the next of it.
     lingering: Option<(Instant, Timer)>,
+    _open: Open,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, opening: Some((PREFACE, Box::pin(sleep(OPENING_TIME)))), lingering: None }
+    pub(super) fn new(stream: TcpStream, open: Open) -> Self {
+        let opening = Some((PREFACE, Box::pin(sleep(OPENING_TIME))));
+        Self { stream, opening, lingering: None, _open: open }
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

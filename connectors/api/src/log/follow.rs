@@ -140,6 +140,12 @@ impl Follower {
         }
     }
 
+    /// Whether it had read all when it looked last.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
+
     /// The sequence number of the next record that it will look at.
     #[must_use]
     pub fn sequence(&self) -> u64 {
