@@ -86,7 +86,7 @@ impl Piece {
             Self::Mixed(items) => {
                 let mut characters = text.chars();
                 let fits = items.iter().all(|item| characters.next().is_some_and(|next| item.fits(next)));
-                fits.then(|| characters.as_str())
+                fits.then_some(characters.as_str())
             }
         }
     }
@@ -97,7 +97,7 @@ impl Piece {
             Self::Mixed(items) => {
                 let mut characters = text.chars();
                 let fits = items.iter().rev().all(|item| characters.next_back().is_some_and(|next| item.fits(next)));
-                fits.then(|| characters.as_str())
+                fits.then_some(characters.as_str())
             }
         }
     }

@@ -74,10 +74,10 @@ impl Step {
     }
 }
 
-/// Elements are cast to the type of the left operand.
+/// Elements are cast to the type of `left`.
 fn is_in<'a>(left: &Value<'a>, set: &'a [Node], event: &'a Event) -> Result<bool, Error<'a>> {
     for element in set {
-        if element.evaluate(event)?.cast(left.kind())? == *left {
+        if element.evaluate(event)?.equals(left)? {
             return Ok(true);
         }
     }

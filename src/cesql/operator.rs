@@ -70,8 +70,8 @@ impl Operator {
     pub(super) fn apply<'a>(self, left: Value<'a>, right: &'a Node, event: &'a Event) -> Result<Value<'a>, Error<'a>> {
         Ok(match self {
             Self::And | Self::Or | Self::Xor => Value::Boolean(self.logic(left, right, event)?),
-            Self::Equal => Value::Boolean(equal(left, right.evaluate(event)?)?),
-            Self::NotEqual => Value::Boolean(!equal(left, right.evaluate(event)?)?),
+            Self::Equal => Value::Boolean(left.equals(&right.evaluate(event)?)?),
+            Self::NotEqual => Value::Boolean(!left.equals(&right.evaluate(event)?)?),
             _ => {
                 let right = right.evaluate(event)?;
                 let (left, right) = (left.into_integer()?, right.into_integer()?);
@@ -138,11 +138,6 @@ impl fmt::Display for Operator {
             Self::Xor => "XOR",
         })
     }
-}
-
-/// `=` is there for each type: the right operand's decides.
-fn equal<'a>(left: Value<'a>, right: Value<'a>) -> Result<bool, Error<'a>> {
-    Ok(left.cast(right.kind())? == right)
 }
 
 /// The unary `-`.

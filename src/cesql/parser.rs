@@ -10,8 +10,7 @@ use super::{
     operator::{Operator, Precedence},
 };
 
-const VALUE: &str =
-    "an attribute, a number, a text in quotes, `TRUE`, `FALSE`, a function, `EXISTS`, `NOT`, `-` or `(`";
+const VALUE: &str = "an attribute, a literal, a call, `EXISTS`, `NOT`, `-` or `(`";
 
 /// Reads a whole expression.
 pub(super) fn parse(text: &str) -> Result<Node, CompileError> {

@@ -73,10 +73,7 @@ fn line_breaks_are_spaces() {
 #[test]
 fn mistakes_have_a_column_and_say_what_would_be_right() {
     let cases = [
-        (
-            "",
-            "column 1: expected an attribute, a number, a text in quotes, `TRUE`, `FALSE`, a function, `EXISTS`, `NOT`, `-` or `(`, found the end",
-        ),
+        ("", "column 1: expected an attribute, a literal, a call, `EXISTS`, `NOT`, `-` or `(`, found the end"),
         ("type = 'a' type", "column 12: expected an operator or the end, found `type`"),
         ("type = 'a", "column 8: the text that begins here has no `'` at its end"),
         ("'ü' = 'a", "column 7: the text that begins here has no `'` at its end"),
@@ -85,10 +82,7 @@ fn mistakes_have_a_column_and_say_what_would_be_right() {
         ("type NOT 'a'", "column 10: expected `LIKE` or `IN`, found a text in quotes"),
         ("1 IN 2", "column 6: expected `(`, found the number 2"),
         ("1 IN (2", "column 8: expected an operator, `,` or `)`, found the end"),
-        (
-            "(1 OR",
-            "column 6: expected an attribute, a number, a text in quotes, `TRUE`, `FALSE`, a function, `EXISTS`, `NOT`, `-` or `(`, found the end",
-        ),
+        ("(1 OR", "column 6: expected an attribute, a literal, a call, `EXISTS`, `NOT`, `-` or `(`, found the end"),
         ("(1 , 2)", "column 4: expected an operator or `)`, found `,`"),
         ("1 + a_b", "column 5: expected an attribute: letters and digits, found `a_b`"),
         ("EXISTS NOT", "column 8: expected an attribute: letters and digits, found `NOT`"),
