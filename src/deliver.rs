@@ -170,7 +170,7 @@ impl Gateway {
                 Err((connector, ReadError::Gone { resume, detail })) => gone.push((connector, resume, detail)),
                 Err((_, ReadError::Unsupported { detail })) => return Err(OpenError::Unsupported(detail)),
                 Err((connector, problem @ ReadError::Busy { .. })) => {
-                    return Err(OpenError::Busy(format!("{}: {problem}", self.connectors[connector].name)));
+                    return Err(OpenError::Busy(format!("{}: {problem}", snapshot.connectors[connector].name)));
                 }
                 Err((connector, problem)) => {
                     return Err(OpenError::NotNow(format!("{}: {problem}", snapshot.connectors[connector].name)));
