@@ -46,13 +46,13 @@ impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, default_channel: Option<Str>, drain: Drain) -> Self {
-        let in_flight = body::Budget::new(gateway.limits.in_flight);
+        let in_flight = body::Budget::new(gateway.now().limits.connectors.in_flight);
         Self { gateway, in_flight, default_channel, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
     /// Bytes of the largest event.
     pub(super) fn max_body(&self) -> usize {
-        self.gateway.limits.max_body
+        self.gateway.now().limits.connectors.max_body
     }
 
     /// The whole resource tree, as what hyper calls for each request. A handler that panics answers 500, and its connection goes on.
