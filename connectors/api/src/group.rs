@@ -127,18 +127,18 @@ impl Group {
         settled.iter().for_each(|record| self.keeper.settled(record));
     }
 
-    /// Whether records of this partition may be pushed; of all partitions if `None`. If not, the keeper is told when that changes.
-    pub fn has_room(&self, partition: Option<(&Str, u32)>) -> bool {
+    /// How many records of this partition may be pushed now; of each partition if `None`. If none, the keeper is told when that changes.
+    pub fn room(&self, partition: Option<(&Str, u32)>) -> usize {
         let state = self.state.lock();
-        let has_room = state.deal.has_room()
-            && match partition {
-                Some((topic, partition)) => state.deal.has_room_in(topic, partition),
-                None => state.deal.has_room_in_all(),
-            };
-        if !has_room {
+        let room = match partition {
+            _ if !state.deal.has_room() => 0,
+            Some((topic, partition)) => state.deal.room_in(topic, partition),
+            None => state.deal.room_in_all(),
+        };
+        if room == 0 {
             self.is_awaited.store(true, Relaxed);
         }
-        has_room
+        room
     }
 
     /// Where each partition is to be gone on with: all before it is settled.

@@ -61,7 +61,7 @@ enum State {
 #[derive(Debug)]
 struct Left {
     resume: Resume,
-    /// How many records the topic had before it.
+    /// How many records the topic had before it, less those settled above it that are forgotten.
     ordinal: u64,
 }
 
@@ -112,9 +112,9 @@ impl Groups {
             Some(State::Present(present)) => present,
             Some(State::Absent(left)) => {
                 self.count_skipped(&name, &left);
-                self.begin(&name, request.topics, |lane| returned(&left, &lane), resumes(&left))
+                self.begin(&name, request.topics, |lane| returned(&left, &lane), &left)
             }
-            None => self.begin(&name, request.topics, start, HashMap::new()),
+            None => self.begin(&name, request.topics, start, &HashMap::new()),
         };
         let member = present.group.join();
         by_name.insert(name, State::Present(present));
@@ -127,7 +127,7 @@ impl Groups {
         name: &Str,
         topics: TopicSet,
         start: impl Fn(LaneState<'_>) -> Place,
-        resumes: HashMap<Str, Resume>,
+        left: &HashMap<Str, Left>,
     ) -> Arc<Present> {
         let mut lanes = Vec::new();
         let holder = self.log.hold(topics, |lane| {
@@ -138,7 +138,7 @@ impl Groups {
         let door = Arc::new(Door { hold: holder.hold(), bell: Notify::new() });
         let group = Group::new(self.bounds, door.clone());
         for (topic, place) in lanes {
-            let settled = resumes.get(&topic).map(|resume| resume.settled.range(place..).copied().collect());
+            let settled = left.get(&topic).map(|left| left.resume.settled.range(place..).copied().collect());
             let at = Position { topic, partition: 0, place };
             group.open(Resume { at, settled: settled.unwrap_or_default() });
         }
@@ -185,14 +185,19 @@ impl Groups {
         if present.group.members() > 0 {
             return; // somebody has joined after all
         }
-        let left = present.group.resumes().into_iter().map(|resume| {
-            let ordinal = self.log.ordinal(&resume.at.topic, 0, resume.at.place);
-            (resume.at.topic.clone(), Left { resume, ordinal })
-        });
+        let left = present.group.resumes().into_iter().map(|resume| (resume.at.topic.clone(), self.left(resume)));
         by_name.insert(name.clone(), State::Absent(left.collect()));
         self.rejected.fetch_add(present.group.rejected(), Relaxed);
         *present.holder.lock() = None;
         present.door.attend();
+    }
+
+    fn left(&self, resume: Resume) -> Left {
+        let Position { topic, place, .. } = &resume.at;
+        let floor = self.log.floor(topic, 0).map_or(*place, |(floor, _)| floor);
+        let forgotten_and_settled = resume.settled.range(..floor).count() as u64;
+        let ordinal = self.log.ordinal(topic, 0, *place).saturating_sub(forgotten_and_settled);
+        Left { resume, ordinal }
     }
 
     fn count_skipped(&self, name: &Str, left: &HashMap<Str, Left>) {
@@ -245,8 +250,8 @@ impl Groups {
 
 impl Present {
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Records> {
-        match &mut *self.holder.lock() {
-            Some(holder) if self.group.has_room(None) => holder.poll_read(cx, READ_RECORDS),
+        match (&mut *self.holder.lock(), NonZeroUsize::new(self.group.room(None))) {
+            (Some(holder), Some(room)) => holder.poll_read(cx, room.min(READ_RECORDS)),
             _ => Poll::Pending,
         }
     }
@@ -265,8 +270,4 @@ impl Present {
 /// Where a group that comes back goes on; a topic that it does not know has appeared meanwhile.
 fn returned(left: &HashMap<Str, Left>, lane: &LaneState<'_>) -> Place {
     left.get(lane.topic).map_or(lane.floor, |left| left.resume.at.place)
-}
-
-fn resumes(left: &HashMap<Str, Left>) -> HashMap<Str, Resume> {
-    left.iter().map(|(topic, left)| (topic.clone(), left.resume.clone())).collect()
 }

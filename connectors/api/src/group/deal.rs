@@ -81,9 +81,7 @@ pub(super) enum End {
     /// The record needs never be delivered again.
     Settled,
     /// Its holder wants it again, after a while.
-    Returned {
-        after: Option<Duration>,
-    },
+    Returned { after: Option<Duration> },
     /// Its holder let go of it without a word.
     Abandoned,
 }
@@ -214,16 +212,19 @@ impl Deal {
         self.bytes < self.bounds.bytes && (self.waiting() < read_ahead || !self.hungry.is_empty())
     }
 
-    /// Whether more of this partition may be read.
-    pub(super) fn has_room_in(&self, topic: &Str, number: u32) -> bool {
+    /// How many records of this partition may be read.
+    pub(super) fn room_in(&self, topic: &Str, number: u32) -> usize {
         let id = self.names.get(&(topic.clone(), number));
-        let partition = id.and_then(|id| self.partitions.get(id));
-        partition.is_some_and(|partition| partition.window.len() <= self.bounds.window)
+        id.and_then(|id| self.partitions.get(id)).map_or(0, |partition| self.room_of(partition))
     }
 
-    /// Whether more of every partition may be read.
-    pub(super) fn has_room_in_all(&self) -> bool {
-        self.partitions.values().all(|partition| partition.window.len() <= self.bounds.window)
+    /// How many records of every partition may be read.
+    pub(super) fn room_in_all(&self) -> usize {
+        self.partitions.values().map(|partition| self.room_of(partition)).min().unwrap_or(self.bounds.window)
+    }
+
+    fn room_of(&self, partition: &Partition) -> usize {
+        (self.bounds.window + 1).saturating_sub(partition.window.len())
     }
 
     /// Takes in the next record of an open partition; false if it needs no delivery.

@@ -118,16 +118,16 @@ fn the_window_and_the_bytes_are_bounded() {
     let member = deal.join(now);
     let topic = Str::from("topic");
     let mut pushed = 0;
-    while deal.has_room_in(&topic, 0) {
+    while deal.room_in(&topic, 0) > 0 {
         deal.push(record(pushed, Some(&pushed.to_string())), now);
         pushed += 1;
     }
     assert_eq!(pushed, 4, "three ahead of the lowest");
     let taken = deal.take(member, ALL, now);
     deal.settle(taken[1].0, End::Settled, now);
-    assert!(!deal.has_room_in(&topic, 0));
+    assert_eq!(deal.room_in(&topic, 0), 0);
     deal.settle(taken[0].0, End::Settled, now);
-    assert!(deal.has_room_in(&topic, 0));
+    assert_eq!(deal.room_in(&topic, 0), 2);
     assert_eq!(low(&deal), 2);
     let bytes = record(9, None).footprint();
     deal.bounds.bytes = deal.bytes + bytes;
@@ -169,7 +169,7 @@ fn a_partition_goes_on_where_it_was_closed() {
     assert_eq!(offsets(&deal.take(member, ALL, now)), [1, 3]);
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     Push(Option<u8>),
     Take(usize, usize),
@@ -219,7 +219,7 @@ impl Model {
     fn step(&mut self, step: Step) {
         match step {
             Step::Push(key) => {
-                if self.deal.has_room_in(&"topic".into(), 0) {
+                if self.deal.room_in(&"topic".into(), 0) > 0 {
                     if self.next == self.keys.len() as u64 {
                         self.keys.push(key);
                     }
