@@ -67,7 +67,7 @@ pub async fn serve(
     let bound = admin::serve(shown, admin.address).await.map_err(StartError::Bind)?;
     listeners.push(("admin", bound.to_string()));
     let connections = gateway.metrics.connections[Listener::Http as usize].clone();
-    let http = Http::new(gateway.clone(), http.default_channel.map(Into::into), stopping.clone());
+    let http = Http::new(gateway.clone(), stopping.clone());
     let serving = tokio::spawn(server.serve(http.service(), stopping, connections));
     let leaving = Leaving::default();
     let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));

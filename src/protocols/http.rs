@@ -8,7 +8,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::Incoming;
-use meshgate_api::Str;
 use tower::{ServiceBuilder, service_fn};
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -36,7 +35,6 @@ pub struct Http {
     pub(super) gateway: Arc<Gateway>,
     /// Bytes of publishes that may be under way at once: `limits.in_flight`.
     pub(super) in_flight: Arc<body::Budget>,
-    default_channel: Option<Str>,
     pub(super) drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
     heartbeat: Duration,
@@ -45,9 +43,9 @@ pub struct Http {
 impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, default_channel: Option<Str>, drain: Drain) -> Self {
+    pub fn new(gateway: Arc<Gateway>, drain: Drain) -> Self {
         let in_flight = body::Budget::new(gateway.now().limits.connectors.in_flight);
-        Self { gateway, in_flight, default_channel, drain, heartbeat: crate::deliver::HEARTBEAT }
+        Self { gateway, in_flight, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
     /// Bytes of the largest event.
@@ -88,7 +86,7 @@ impl Http {
         head::check(head)?;
         let channel = match resource {
             Resource::Channels => address::channel(&head.uri)?,
-            Resource::Root => self.default_channel.as_deref().ok_or_else(no_default_channel)?.into(),
+            Resource::Root => self.gateway.now().http.default_channel.clone().ok_or_else(no_default_channel)?.into(),
         };
         publish::publish(self, &channel, head, body).await
     }

@@ -9,6 +9,7 @@ mod durability;
 mod kafka;
 mod publish;
 mod quickstart;
+mod reload;
 mod serve;
 mod subscribe;
 mod websocket;

@@ -26,8 +26,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     query::none(&head.uri)?;
     let gateway = &http.gateway;
-    let max_body = gateway.now().limits.connectors.max_body;
-    let body = body::take(&head.headers, body, max_body, &http.in_flight).await?;
+    let body = body::take(&head.headers, body, http.max_body(), &http.in_flight).await?;
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) =
         match decode(&head.headers, body.bytes.clone(), channel) {
             Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
