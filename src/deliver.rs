@@ -88,7 +88,10 @@ pub enum OpenError {
     /// A connector cannot do what was asked.
     #[error("{0}")]
     Unsupported(String),
-    /// Not now: a limit is reached, or a broker is away.
+    /// Not now: as many readers as there may be are reading.
+    #[error("{0}")]
+    Busy(String),
+    /// Not now: a broker is away.
     #[error("{0}")]
     NotNow(String),
 }
@@ -166,6 +169,9 @@ impl Gateway {
                 Ok(source) => sources.push(source),
                 Err((connector, ReadError::Gone { resume, detail })) => gone.push((connector, resume, detail)),
                 Err((_, ReadError::Unsupported { detail })) => return Err(OpenError::Unsupported(detail)),
+                Err((connector, problem @ ReadError::Busy { .. })) => {
+                    return Err(OpenError::Busy(format!("{}: {problem}", self.connectors[connector].name)));
+                }
                 Err((connector, problem)) => {
                     return Err(OpenError::NotNow(format!("{}: {problem}", snapshot.connectors[connector].name)));
                 }

@@ -22,16 +22,15 @@ pub(in crate::protocols) struct ReadQuery {
     pub(in crate::protocols) resume: bool,
 }
 
-const NOT_BUILT_YET: [&str; 2] = ["filter", "wait"];
-
-/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`. `own` takes what only one way of reading
-/// knows.
+/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`, which is `default` unless it is given.
+/// `own` takes what only one way of reading knows.
 pub(in crate::protocols) fn read(
     uri: &Uri,
     last_event_id: Option<&str>,
+    default: From,
     own: &mut dyn FnMut(&str, &str) -> Result<bool, Problem>,
 ) -> Result<ReadQuery, Problem> {
-    let mut query = ReadQuery { from: From::Latest, limit: None, meta: false, resume: true };
+    let mut query = ReadQuery { from: default, limit: None, meta: false, resume: true };
     let mut after = None;
     let mut given = SmallVec::<[Cow<'_, str>; 8]>::new();
     for pair in pairs(uri.query().unwrap_or_default()) {
@@ -47,9 +46,10 @@ pub(in crate::protocols) fn read(
             "group" => {
                 return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
             }
-            later if NOT_BUILT_YET.contains(&later) => {
-                return Err(Problem::bad_request(format!("query `{later}` is not built yet")));
+            "wait" => {
+                return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
             }
+            "filter" => return Err(Problem::bad_request("query `filter` is not built yet")),
             unknown => return Err(unknown_query(unknown)),
         }
         if given.contains(&key) {
@@ -79,6 +79,12 @@ pub(in crate::protocols) fn none(uri: &Uri) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// Whether this pair of a query, as it stands in a URL, has the key.
+pub(super) fn has_key(pair: &str, key: &str) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    form_decode(name).is_ok_and(|name| name == key)
 }
 
 fn unknown_query(name: &str) -> Problem {

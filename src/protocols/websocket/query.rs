@@ -46,7 +46,7 @@ impl Query {
     pub(super) fn read(request: &Parts) -> Result<Self, Problem> {
         let (mut role, mut group, mut ack) = (Role::Subscribe, None, None);
         let last_event_id = query::last_event_id(&request.headers)?;
-        let read = query::read(&request.uri, last_event_id, &mut |key, value| {
+        let read = query::read(&request.uri, last_event_id, From::Latest, &mut |key, value| {
             match key {
                 "role" => role = read_role(value)?,
                 "group" => group = Some(read_group(value)?),

@@ -4,6 +4,7 @@ pub mod broker;
 pub mod connection;
 pub mod gateway;
 pub mod kafka;
+pub mod page;
 pub mod sse;
 pub mod websocket;
 
