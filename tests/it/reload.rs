@@ -188,6 +188,41 @@ async fn a_connector_with_other_settings_is_replaced_and_one_that_is_gone_is_clo
 }
 
 #[tokio::test]
+async fn standing_reads_join_new_routes_and_leave_old_ones() {
+    let gateway = Gateway::start(&routes(&["a", "old"]));
+    gateway.store("old", "before").await;
+    let (mut all, mut old) = (Stream::open(&gateway, "**").await, Stream::open(&gateway, "old").await);
+    gateway.store("old", "1").await;
+    assert_eq!((all.ids(1).await, old.ids(1).await), (vec!["1".to_owned()], vec!["1".to_owned()]));
+    gateway.rewrite(&routes(&["new", "a"]));
+    taken_over(&gateway, 1).await;
+    for (channel, id) in [("new", "2"), ("a", "3")] {
+        gateway.store(channel, id).await;
+    }
+    assert_eq!(all.ids(2).await, ["2", "3"]);
+    gateway.rewrite(&routes(&["old"]));
+    taken_over(&gateway, 2).await;
+    gateway.store("old", "4").await;
+    assert_eq!((all.ids(1).await, old.ids(1).await), (vec!["4".to_owned()], vec!["4".to_owned()]));
+    let cursor = all.last_id.expect("a cursor");
+    gateway.store("old", "5").await;
+    let mut again = Stream::try_open(&gateway, "**", Some(&cursor)).await.expect("a stream");
+    assert_eq!(again.ids(1).await, ["5"], "the cursor goes on where the stream was");
+}
+
+#[tokio::test]
+async fn a_standing_read_goes_on_with_the_connector_that_replaces_another() {
+    let with = |capacity: &str| MEMORY.replace("kind: memory", &format!("kind: memory, capacity: {capacity}"));
+    let gateway = Gateway::start(&with("4MiB"));
+    let mut stream = Stream::open(&gateway, "a").await;
+    gateway.store("a", "1").await;
+    gateway.rewrite(&with("8MiB"));
+    taken_over(&gateway, 1).await;
+    gateway.store("a", "2").await;
+    assert_eq!(stream.ids(2).await, ["1", "2"]);
+}
+
+#[tokio::test]
 async fn many_routes_are_taken_over_while_events_are_published_and_none_is_lost() {
     let many = |first: &str| {
         let mut channels = vec![first.to_owned()];
