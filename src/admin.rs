@@ -9,7 +9,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use meshgate_api::outcome::OUTCOME_NAMES;
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use tokio::{runtime, sync::oneshot};
@@ -130,9 +129,8 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         .iter()
         .enumerate()
         .map(|(number, route)| {
-            let (outcomes, delivered) = snapshot.counters.of_route(number);
-            let published: serde_json::Map<_, _> =
-                OUTCOME_NAMES.iter().zip(outcomes).map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+            let published = by_name(snapshot.counters.published_by_route(number));
+            let delivered = by_name(snapshot.counters.delivered(number).counts());
             json!({ "name": route.name(), "published": published, "delivered": delivered })
         })
         .collect();
@@ -154,6 +152,10 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
 fn reload(last: &LastReload) -> Value {
     let outcome = if last.problems.is_empty() { "taken over" } else { "refused" };
     json!({ "time": last.time.as_deref(), "outcome": outcome, "problems": last.problems })
+}
+
+fn by_name(counts: impl Iterator<Item = (&'static str, u64)>) -> Value {
+    counts.map(|(name, count)| (name.to_owned(), json!(count))).collect::<serde_json::Map<_, _>>().into()
 }
 
 fn json_response(status: StatusCode, document: &Value) -> Response {

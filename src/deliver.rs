@@ -29,6 +29,7 @@ use crate::{
     gateway::{Gateway, Snapshot},
     router::{ChannelFilter, Source},
     shutdown::Drain,
+    telemetry::Deliveries,
 };
 
 mod joining;
@@ -153,8 +154,23 @@ pub struct Delivered {
     record: Arc<Record>,
     /// Where the record's own note is of another time.
     note: Option<Box<Note>>,
-    /// In a group: says what became of it. Dropped unused, it is delivered again.
-    pub settler: Option<Settler>,
+    settler: Option<Settler>,
+}
+
+/// In a group the duty to say what became of an event. Dropped unused, the event is delivered again.
+pub struct Confirmation {
+    settler: Settler,
+    deliveries: Option<Deliveries>,
+}
+
+impl Confirmation {
+    /// Says how the delivery ended.
+    pub fn settle(self, settlement: Settlement) {
+        if let Some(deliveries) = &self.deliveries {
+            deliveries.settled(&settlement);
+        }
+        self.settler.settle(settlement);
+    }
 }
 
 impl Gateway {
@@ -364,11 +380,6 @@ impl Flow {
         }
     }
 
-    /// Counts an event as written to its subscriber.
-    pub fn count(&self, event: &Delivered) {
-        event.note().count();
-    }
-
     fn ended(&mut self, connector: usize, problem: ReadError) -> Ended {
         let ReadError::Gone { resume, detail } = problem else { return Ended::Interrupted(problem.to_string()) };
         self.gateway.metrics.skipped.inc();
@@ -379,6 +390,19 @@ impl Flow {
 }
 
 impl Delivered {
+    /// Counts it as written to its subscriber.
+    pub fn count(&self) {
+        if let Some(deliveries) = &self.note().delivered {
+            deliveries.written();
+        }
+    }
+
+    /// In a group: what is to be said of it.
+    pub fn confirmation(&mut self) -> Option<Confirmation> {
+        let settler = self.settler.take()?;
+        Some(Confirmation { settler, deliveries: self.note().delivered.clone() })
+    }
+
     fn note(&self) -> &Note {
         self.note.as_deref().unwrap_or_else(|| Note::written(&self.record))
     }

@@ -132,7 +132,8 @@ impl Snapshot {
         shutdown: Shutdown,
         metrics: &Metrics,
     ) -> Self {
-        let counters = Arc::new(metrics.of_routes(router.routes().iter().map(|route| &**route.name())));
+        let names: Vec<&str> = router.routes().iter().map(|route| &**route.name()).collect();
+        let counters = Arc::new(metrics.of_routes(&names));
         let (successor, superseded) = drain();
         Self { edition: 0, router, connectors, http, limits, shutdown, counters, superseded, successor }
     }

@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod app;
 pub mod assembly;
+pub mod cesql;
 pub mod cli;
 pub mod codec;
 pub mod config;

@@ -122,7 +122,7 @@ impl Gateway {
         self.send(&snapshot, lots, deadline, &mut collected).await;
         let each = collected.finish();
         snapshot.counters.published(listener, &each);
-        self.metrics.answered(listener, begun.elapsed());
+        self.metrics.answered(listener, &each, begun.elapsed());
         Receipts { snapshot, each }
     }
 

@@ -4,11 +4,17 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicI64, AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
     time::Duration,
 };
 
-use meshgate_api::outcome::{OUTCOME_NAMES, Outcomes};
+use meshgate_api::{
+    connector::Settlement,
+    outcome::{OUTCOME_NAMES, Outcomes},
+};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -27,6 +33,8 @@ type Labels = Vec<(&'static str, String)>;
 type Counters = Family<Labels, EventCounter>;
 /// Counts events.
 pub type EventCounter = Counter<u64, AtomicU64>;
+/// What becomes of a delivery: it is written to a subscriber, and in a group confirmed, given back or set aside.
+const DELIVERY_NAMES: [&str; 4] = ["written", "confirmed", "retried", "rejected"];
 /// One counter for each outcome.
 type ByOutcome = [EventCounter; OUTCOME_NAMES.len()];
 
@@ -36,7 +44,8 @@ pub struct Metrics {
     publish: Counters,
     optional: Counters,
     deliver: Counters,
-    publish_seconds: Vec<Histogram>,
+    /// By listener and outcome.
+    publish_seconds: Vec<[Histogram; OUTCOME_NAMES.len()]>,
     /// Open connections by listener.
     pub connections: Vec<Gauge<i64, AtomicI64>>,
     /// Positions that readers could not get any more.
@@ -51,9 +60,13 @@ pub struct RouteCounters {
     published: Vec<Vec<ByOutcome>>,
     /// By route: copies to destinations that are not required.
     optional: Vec<ByOutcome>,
-    /// By route: events written to subscribers.
-    delivered: Vec<EventCounter>,
+    /// By route: deliveries to subscribers.
+    delivered: Vec<Deliveries>,
 }
+
+/// Counts one route's deliveries. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deliveries(Arc<[EventCounter; DELIVERY_NAMES.len()]>);
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -65,7 +78,7 @@ impl Default for Metrics {
         registry.register("publish", "Events by what became of them", publish.clone());
         registry.register("optional_publish", "Copies to destinations that are not required", optional.clone());
         registry.register_with_unit("publish", "From the last byte to the outcome", Unit::Seconds, seconds.clone());
-        registry.register("deliver", "Events handed to subscribers", deliver.clone());
+        registry.register("deliver", "Events to subscribers, by what became of them", deliver.clone());
         registry.register("connections", "Open connections", connections.clone());
         registry.register("skipped", "Times that a reader's position was gone", skipped.clone());
         registry.register("connector_up", "1 while the broker answers", connector_up.clone());
@@ -76,7 +89,10 @@ impl Default for Metrics {
             optional,
             deliver,
             publish_seconds: Listener::ALL
-                .map(|listener| seconds.get_or_create_owned(&labels(&[("listener", listener.name())])))
+                .map(|listener| {
+                    let pairs = |outcome| labels(&[("listener", listener.name()), ("outcome", outcome)]);
+                    OUTCOME_NAMES.map(|outcome| seconds.get_or_create_owned(&pairs(outcome)))
+                })
                 .into(),
             connections: Listener::ALL
                 .map(|listener| connections.get_or_create_owned(&labels(&[("listener", listener.name())])))
@@ -91,15 +107,20 @@ impl Default for Metrics {
 impl Metrics {
     /// The counters of routes with these names. A route that had the name before has counted on them.
     #[must_use]
-    pub fn of_routes<'n>(&self, names: impl Iterator<Item = &'n str> + Clone) -> RouteCounters {
-        let names = || names.clone().chain(["-"]);
+    pub fn of_routes(&self, names: &[&str]) -> RouteCounters {
+        let names = || names.iter().copied().chain(["-"]);
+        let delivered = |route| {
+            let counter =
+                |outcome| self.deliver.get_or_create_owned(&labels(&[("route", route), ("outcome", outcome)]));
+            Deliveries(Arc::new(DELIVERY_NAMES.map(counter)))
+        };
         let published = |listener: &Listener| {
             names().map(|route| by_outcome(&self.publish, &[("listener", listener.name()), ("route", route)])).collect()
         };
         RouteCounters {
             published: Listener::ALL.iter().map(published).collect(),
             optional: names().map(|route| by_outcome(&self.optional, &[("route", route)])).collect(),
-            delivered: names().map(|route| self.deliver.get_or_create_owned(&written(route))).collect(),
+            delivered: names().map(delivered).collect(),
         }
     }
 
@@ -112,7 +133,9 @@ impl Metrics {
             }
             self.optional.remove(&labels(&[("route", route), ("outcome", outcome)]));
         }
-        self.deliver.remove(&written(route));
+        for outcome in DELIVERY_NAMES {
+            self.deliver.remove(&labels(&[("route", route), ("outcome", outcome)]));
+        }
     }
 
     /// Takes what a connector that is gone has said of itself out of what is shown.
@@ -123,9 +146,10 @@ impl Metrics {
         }
     }
 
-    /// Records how long a publish took.
-    pub fn answered(&self, listener: Listener, took: Duration) {
-        self.publish_seconds[listener as usize].observe(took.as_secs_f64());
+    /// Records how long a publish took, by the worst outcome of its events.
+    pub fn answered(&self, listener: Listener, receipts: &[Receipt], took: Duration) {
+        let worst = receipts.iter().map(|receipt| receipt.outcome.badness()).max().unwrap_or_default();
+        self.publish_seconds[listener as usize][worst].observe(took.as_secs_f64());
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -161,17 +185,38 @@ impl RouteCounters {
         }
     }
 
-    /// Counts events of a route that were written to subscribers.
+    /// Counts deliveries of a route.
     #[must_use]
-    pub fn delivered(&self, route: usize) -> &EventCounter {
+    pub fn delivered(&self, route: usize) -> &Deliveries {
         &self.delivered[route]
     }
 
-    /// The counts of a route, by outcome, over all listeners; and how many events it delivered.
-    #[must_use]
-    pub fn of_route(&self, route: usize) -> ([u64; OUTCOME_NAMES.len()], u64) {
-        let outcomes = std::array::from_fn(|outcome| self.published.iter().map(|by| by[route][outcome].get()).sum());
-        (outcomes, self.delivered[route].get())
+    /// What became of a route's events over all listeners, by the outcomes' names.
+    pub fn published_by_route(&self, route: usize) -> impl Iterator<Item = (&'static str, u64)> {
+        let count = move |outcome: usize| self.published.iter().map(|by| by[route][outcome].get()).sum();
+        OUTCOME_NAMES.into_iter().enumerate().map(move |(outcome, name)| (name, count(outcome)))
+    }
+}
+
+impl Deliveries {
+    /// One more was written to a subscriber.
+    pub fn written(&self) {
+        self.0[0].inc();
+    }
+
+    /// One more was settled by a member of a group.
+    pub fn settled(&self, settlement: &Settlement) {
+        let outcome = match settlement {
+            Settlement::Ack => 1,
+            Settlement::Retry { .. } => 2,
+            Settlement::Reject { .. } => 3,
+        };
+        self.0[outcome].inc();
+    }
+
+    /// The counts by their names.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        DELIVERY_NAMES.into_iter().zip(self.0.iter().map(|counter| counter.get()))
     }
 }
 
@@ -185,10 +230,6 @@ impl fmt::Debug for RouteCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RouteCounters").finish_non_exhaustive()
     }
-}
-
-fn written(route: &str) -> Labels {
-    labels(&[("route", route), ("outcome", "written")])
 }
 
 fn labels(pairs: &[(&'static str, &str)]) -> Labels {

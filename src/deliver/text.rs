@@ -8,7 +8,7 @@ use std::{ops::Range, sync::OnceLock};
 use bytes::Bytes;
 use meshgate_api::{connector::Record, cursor::Cursor, event::Event, json};
 
-use crate::{gateway::Snapshot, router::Owned, telemetry::EventCounter};
+use crate::{gateway::Snapshot, router::Owned, telemetry::Deliveries};
 
 /// How a protocol writes an event: what stands around the cursor, which may be missing, and around the event's JSON.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(super) struct Note {
     /// Whose event it is.
     pub(super) owned: Option<Owned>,
     /// Counts deliveries of that route.
-    delivered: Option<EventCounter>,
+    pub(super) delivered: Option<Deliveries>,
     first: OnceLock<Text>,
 }
 
@@ -58,13 +58,6 @@ impl Note {
     pub(super) fn written(record: &Record) -> &Self {
         let note = record.note.get().and_then(|note| note.downcast_ref());
         note.expect("only this module writes notes, and one is written before the record is delivered")
-    }
-
-    /// Counts the event as written to a subscriber.
-    pub(super) fn count(&self) {
-        if let Some(delivered) = &self.delivered {
-            delivered.inc();
-        }
     }
 
     /// The event with the cursor after it, which may be missing; `None` if the cursor is longer than `limit`.
