@@ -24,7 +24,7 @@ fn reference() -> Node {
 fn all_know_the_same_keys() {
     let (schema, decoded) = (schema(), known_to_the_decoder());
     let (mut described, mut written) = (Keys::new(), Keys::new());
-    compare_with(&schema, &schema, &reference(), String::new(), &mut described, &mut written);
+    compare_with(&schema, &schema, &reference(), "", &mut described, &mut written);
     let [decoded, described, written] = [decoded, described, written].map(by_kind);
     assert_eq!(decoded, described, "the decoder on the left, config/schema.json on the right");
     assert_eq!(described, written, "config/schema.json on the left, config/reference.yaml on the right");
@@ -72,25 +72,25 @@ fn add_unknown(node: &mut Node) {
 }
 
 /// Walks the file and the schema together.
-fn compare_with(root: &Value, schema: &Value, node: &Node, path: String, described: &mut Keys, written: &mut Keys) {
+fn compare_with(root: &Value, schema: &Value, node: &Node, path: &str, described: &mut Keys, written: &mut Keys) {
     let schema = resolved(root, schema, node);
     match &node.value {
         Setting::Scalar(_) => {}
         Setting::List(items) => {
             for (at, item) in items.iter().enumerate() {
-                compare_with(root, &schema["items"], item, format!("{path}[{at}]"), described, written);
+                compare_with(root, &schema["items"], item, &format!("{path}[{at}]"), described, written);
             }
         }
         Setting::Map(entries) => {
             if let Some(properties) = schema["properties"].as_object() {
                 assert_eq!(schema["additionalProperties"], false, "{path}");
-                described.insert(path.clone(), properties.keys().cloned().collect());
-                written.insert(path.clone(), entries.iter().map(|entry| entry.key.clone()).collect());
+                described.insert(path.to_owned(), properties.keys().cloned().collect());
+                written.insert(path.to_owned(), entries.iter().map(|entry| entry.key.clone()).collect());
             }
             for Entry { key, node, .. } in entries {
                 let inner = schema["properties"].get(key).unwrap_or(&schema["additionalProperties"]);
                 let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                compare_with(root, inner, node, path, described, written);
+                compare_with(root, inner, node, &path, described, written);
             }
         }
     }
