@@ -72,7 +72,7 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
     let bound = admin::serve(shown, admin.address).await.map_err(StartError::Bind)?;
     listeners.push(("admin", bound.to_string()));
     let connections = gateway.metrics.connections[Listener::Http as usize].clone();
-    let http = Http::new(gateway.clone(), http.default_channel.map(Into::into), stopping.clone());
+    let http = Http::new(gateway.clone(), http.default_channel.map(Into::into), http.origins, stopping.clone());
     let serving = tokio::spawn(server.serve(http.service(), stopping, connections));
     greet(&listeners);
     signals.first().await;

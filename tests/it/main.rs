@@ -7,6 +7,7 @@ mod harness;
 mod bad_input;
 mod durability;
 mod kafka;
+mod origins;
 mod pages;
 mod publish;
 mod quickstart;
