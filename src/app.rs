@@ -17,7 +17,7 @@ use tokio::{
 use crate::{
     admin::{self, Admin},
     config::{self, Config, Shutdown},
-    gateway::{Gateway, Listener, NamedConnector},
+    gateway::{Gateway, Listener, NamedConnector, ReadingLimits},
     protocols::http::{Http, server::Server},
     router::Router,
     shutdown::drain,
@@ -47,8 +47,14 @@ pub enum StartError {
 pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])) -> Result<(), StartError> {
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let Config { http, admin, connectors, router, limits: config::Limits { connectors: limits, cursor, .. }, shutdown } =
-        config;
+    let Config {
+        http,
+        admin,
+        connectors,
+        router,
+        limits: config::Limits { connectors: limits, cursor, max_in_flight, .. },
+        shutdown,
+    } = config;
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
@@ -62,9 +68,10 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
             .map_err(|problem| StartError::Connector { name: spec.name.clone(), problem })?;
         running.push(NamedConnector { name: spec.name.into(), kind, required: required.contains(&number), connector });
     }
+    let reading = ReadingLimits { cursor, unconfirmed: max_in_flight };
     let route_names: Vec<_> = router.routes().iter().map(|route| route.name().to_string()).collect();
     let metrics = Arc::new(Metrics::new(&route_names));
-    let gateway = Arc::new(Gateway::new(router, running, limits, cursor, metrics));
+    let gateway = Arc::new(Gateway::new(router, running, limits, reading, metrics));
     let (unready, not_ready) = drain();
     let (stop, stopping) = drain();
     let mut listeners = vec![("http", server.address().to_string())];

@@ -277,7 +277,7 @@ impl Flow {
     /// The event that was taken last as text, with the cursor after it. It is put together once for all who stand at the same place.
     pub fn text(&mut self, event: &Delivered, layout: &'static Layout) -> Result<Bytes, Ended> {
         self.is_told = true;
-        let (cursor, limit) = (self.cursor.as_ref(), self.gateway.cursor_limit);
+        let (cursor, limit) = (self.cursor.as_ref(), self.gateway.reading.cursor);
         Note::written(&event.record).text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
     }
 
@@ -306,7 +306,7 @@ impl Flow {
         self.is_told = true;
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let text = cursor.encode();
-        if text.len() > self.gateway.cursor_limit { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
+        if text.len() > self.gateway.reading.cursor { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
     }
 
     /// The same, if it is not what the reader was told last.

@@ -21,11 +21,20 @@ pub struct Gateway {
     pub connectors: Vec<NamedConnector>,
     /// Limits that connectors keep too.
     pub limits: Limits,
-    /// The longest cursor, in bytes of its text.
-    pub cursor_limit: usize,
+    /// Limits of what clients read.
+    pub reading: ReadingLimits,
     /// Counters that the admin listener shows.
     pub metrics: Arc<Metrics>,
     pub(crate) optional_in_flight: Arc<Semaphore>,
+}
+
+/// `limits.cursor` and `limits.max_in_flight`.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadingLimits {
+    /// The longest cursor, in bytes of its text.
+    pub cursor: usize,
+    /// Events that a member of a group may leave unconfirmed.
+    pub unconfirmed: usize,
 }
 
 /// A connector under its name in the configuration.
@@ -71,11 +80,11 @@ impl Gateway {
         router: Router,
         connectors: Vec<NamedConnector>,
         limits: Limits,
-        cursor_limit: usize,
+        reading: ReadingLimits,
         metrics: Arc<Metrics>,
     ) -> Self {
         let optional_in_flight = Arc::new(Semaphore::new(OPTIONAL_IN_FLIGHT));
-        Self { router, connectors, limits, cursor_limit, metrics, optional_in_flight }
+        Self { router, connectors, limits, reading, metrics, optional_in_flight }
     }
 }
 

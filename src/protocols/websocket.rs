@@ -44,9 +44,6 @@ use query::Query;
 /// Bytes read from a client at once, and written to it at once.
 const BUFFER: usize = 16 << 10;
 
-/// Deliveries of one member of a group that are not settled.
-const MAX_IN_FLIGHT: usize = 256;
-
 /// Whether the request asks for a WebSocket.
 pub(super) fn is_asked_for(request: &Parts) -> bool {
     let upgrade = request.headers.get(header::UPGRADE);
@@ -106,7 +103,7 @@ async fn open(http: &Arc<Http>, channels: ChannelFilter, query: &Query) -> Resul
         group: query.group.clone(),
     };
     match http.gateway.open(reading).await {
-        Ok(flow) => Ok(Ok(Outbound::new(flow, query, MAX_IN_FLIGHT))),
+        Ok(flow) => Ok(Ok(Outbound::new(flow, query, http.gateway.reading.unconfirmed))),
         Err(OpenError::Busy(detail) | OpenError::NotNow(detail)) => Ok(Err(End::try_again_later(&detail))),
         Err(refused) => Err(super::http::refusal(&channels, refused)),
     }

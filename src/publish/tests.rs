@@ -13,7 +13,7 @@ use meshgate_api::{
 
 use super::*;
 use crate::{
-    gateway::NamedConnector,
+    gateway::{NamedConnector, ReadingLimits},
     router::{
         Router,
         spec::{ConnectorSpec, DestinationSpec, RouteSpec},
@@ -109,7 +109,9 @@ fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Gateway,
         connector: connectors[at].clone(),
     };
     let metrics = Arc::new(Metrics::new(&["both".to_owned()]));
-    let gateway = Gateway::new(router, vec![named(0, "first"), named(1, "second")], Limits::default(), 4096, metrics);
+    let reading = ReadingLimits { cursor: 4096, unconfirmed: 256 };
+    let both = vec![named(0, "first"), named(1, "second")];
+    let gateway = Gateway::new(router, both, Limits::default(), reading, metrics);
     (gateway, connectors)
 }
 

@@ -13,3 +13,4 @@ mod publish;
 mod quickstart;
 mod serve;
 mod subscribe;
+mod websocket;

@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod kafka;
 pub mod page;
 pub mod sse;
+pub mod websocket;
 
 use std::{
     future::Future,
