@@ -18,7 +18,10 @@ use crate::{
     admin::{self, Admin},
     config::{self, Config, Shutdown},
     gateway::{Gateway, Listener, NamedConnector, ReadingLimits},
-    protocols::http::{Http, server::Server},
+    protocols::http::{
+        Http,
+        server::{Bounds, Server},
+    },
     router::Router,
     shutdown::drain,
     telemetry::Metrics,
@@ -52,7 +55,8 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
         admin,
         connectors,
         router,
-        limits: config::Limits { connectors: limits, cursor, max_in_flight, .. },
+        limits:
+            config::Limits { connectors: limits, cursor, max_in_flight, connections, header_timeout, body_timeout, .. },
         shutdown,
     } = config;
     let server = Server::bind(&http.address)
@@ -78,9 +82,10 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
     let shown = Admin { gateway: gateway.clone(), drain: not_ready, listeners: listeners.clone(), started };
     let bound = admin::serve(shown, admin.address).await.map_err(StartError::Bind)?;
     listeners.push(("admin", bound.to_string()));
-    let connections = gateway.metrics.connections[Listener::Http as usize].clone();
-    let http = Http::new(gateway.clone(), http.default_channel.map(Into::into), http.origins, stopping.clone());
-    let serving = tokio::spawn(server.serve(http.service(), stopping, connections));
+    let count = gateway.metrics.connections[Listener::Http as usize].clone();
+    let http = Http::new(gateway.clone(), http, body_timeout, stopping.clone());
+    let bounds = Bounds { connections: Arc::new(Semaphore::new(connections)), header_timeout };
+    let serving = tokio::spawn(server.serve(http.service(), stopping, bounds, count));
     greet(&listeners);
     signals.first().await;
     unready.begin();

@@ -9,10 +9,9 @@ use axum::{
 };
 use futures::FutureExt;
 use hyper::body::Incoming;
-use meshgate_api::Str;
 use tower::service_fn;
 
-use crate::{gateway::Gateway, shutdown::Drain};
+use crate::{config::HttpListener, gateway::Gateway, shutdown::Drain};
 
 mod address;
 pub(super) mod body;
@@ -38,9 +37,10 @@ pub struct Http {
     pub(super) gateway: Arc<Gateway>,
     /// Bytes of publishes that may be under way at once: `limits.in_flight`.
     pub(super) in_flight: Arc<body::Budget>,
-    default_channel: Option<Str>,
-    /// Origins whose pages may use it: `listeners.http.origins`.
-    origins: Vec<String>,
+    /// `listeners.http`
+    listener: HttpListener,
+    /// Within it a request's body has arrived: `limits.body_timeout`.
+    body_timeout: Duration,
     pub(super) drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
     heartbeat: Duration,
@@ -49,9 +49,9 @@ pub struct Http {
 impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, default_channel: Option<Str>, origins: Vec<String>, drain: Drain) -> Self {
-        let in_flight = body::Budget::new(gateway.limits.in_flight);
-        Self { gateway, in_flight, default_channel, origins, drain, heartbeat: crate::deliver::HEARTBEAT }
+    pub fn new(gateway: Arc<Gateway>, listener: HttpListener, body_timeout: Duration, drain: Drain) -> Self {
+        let in_flight = body::Budget::new(gateway.limits.in_flight, gateway.limits.max_body);
+        Self { gateway, in_flight, listener, body_timeout, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
     /// Bytes of the largest event.
@@ -70,7 +70,7 @@ impl Http {
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response {
         let (head, mut body) = request.into_parts();
-        let mut answer = match Origin::of(&head, &self.origins) {
+        let mut answer = match Origin::of(&head, &self.listener.origins) {
             Ok(origin) => {
                 let mut answer = match origin.preflight(&head) {
                     Some(answer) => answer,
@@ -81,7 +81,7 @@ impl Http {
             }
             Err(refused) => refused.into_response(),
         };
-        if !self.origins.is_empty() {
+        if !self.listener.origins.is_empty() {
             origin::vary(answer.headers_mut());
         }
         body::leave(&head, body, &mut answer);
@@ -113,7 +113,7 @@ impl Http {
         head::check(head)?;
         let channel = match resource {
             Resource::Channels => address::channel(&head.uri)?,
-            Resource::Root => self.default_channel.as_deref().ok_or_else(no_default_channel)?.into(),
+            Resource::Root => self.listener.default_channel.as_deref().ok_or_else(no_default_channel)?.into(),
         };
         publish::publish(self, &channel, head, body).await
     }
