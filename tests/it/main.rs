@@ -6,7 +6,9 @@ mod harness;
 
 mod bad_input;
 mod durability;
+mod hostile;
 mod kafka;
+mod origins;
 mod pages;
 mod publish;
 mod quickstart;
