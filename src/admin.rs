@@ -11,11 +11,17 @@ use axum::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
-use tokio::{runtime, sync::oneshot};
+use tokio::{
+    runtime,
+    sync::{Semaphore, oneshot},
+};
 
 use crate::{
     gateway::{Gateway, NamedConnector},
-    protocols::http::{Problem, server::Server},
+    protocols::http::{
+        Problem,
+        server::{Bounds, Server},
+    },
     reload::{LastReload, Outcome},
     shutdown::Drain,
 };
@@ -23,6 +29,10 @@ use crate::{
 /// Of the document at `/status`: raised when a member changes its meaning or goes.
 const STATUS_FORMAT: u32 = 1;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Open connections, and the time that a request's head may take: whatever the limits of the other listeners are.
+const CONNECTIONS: usize = 1000;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -53,7 +63,9 @@ pub async fn serve(admin: Admin, address: String) -> Result<std::net::SocketAddr
                     let told = bound.send(Ok(server.address()));
                     let (_never, forever) = crate::shutdown::drain();
                     if told.is_ok() {
-                        server.serve(router(admin), forever, Gauge::default()).await;
+                        let connections = Arc::new(Semaphore::new(CONNECTIONS));
+                        let bounds = Bounds { connections, header_timeout: HEADER_TIMEOUT };
+                        server.serve(router(admin), forever, bounds, Gauge::default()).await;
                     }
                 }
                 Err(problem) => drop(bound.send(Err(format!("{address}: {problem}")))),

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use meshgate_api::settings::Problem;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::Semaphore,
     task::{AbortHandle, JoinHandle},
     time::{sleep, timeout},
 };
@@ -18,7 +19,10 @@ use crate::{
     assembly::Assembly,
     config::{Config, Shutdown},
     gateway::{Gateway, Listener},
-    protocols::http::{Http, server::Server},
+    protocols::http::{
+        Http,
+        server::{Bounds, Server},
+    },
     reload::{Leaving, Outcome, Reload, Source},
     shutdown::drain,
     telemetry::Metrics,
@@ -47,6 +51,10 @@ pub async fn serve(
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let (http, admin) = (config.http.clone(), config.admin.clone());
+    let bounds = Bounds {
+        connections: Arc::new(Semaphore::new(config.limits.connections)),
+        header_timeout: config.limits.header_timeout,
+    };
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
@@ -66,9 +74,9 @@ pub async fn serve(
     };
     let bound = admin::serve(shown, admin.address).await.map_err(StartError::Bind)?;
     listeners.push(("admin", bound.to_string()));
-    let connections = gateway.metrics.connections[Listener::Http as usize].clone();
-    let http = Http::new(gateway.clone(), http.default_channel.map(Into::into), stopping.clone());
-    let serving = tokio::spawn(server.serve(http.service(), stopping, connections));
+    let count = gateway.metrics.connections[Listener::Http as usize].clone();
+    let http = Http::new(gateway.clone(), stopping.clone());
+    let serving = tokio::spawn(server.serve(http.service(), stopping, bounds, count));
     let leaving = Leaving::default();
     let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));
     let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;

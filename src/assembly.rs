@@ -122,7 +122,6 @@ impl Fixed {
             ("limits.topics", ours.topics == theirs.topics),
             ("limits.connections", now.connections == next.connections),
             ("limits.header_timeout", now.header_timeout == next.header_timeout),
-            ("limits.body_timeout", now.body_timeout == next.body_timeout),
         ]
         .into_iter()
         .filter_map(|(path, same)| (!same).then_some(path))

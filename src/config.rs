@@ -26,6 +26,10 @@ pub use issue::Issue;
 /// The configuration that serves where there is no file, as a file.
 pub const DEFAULT: &str = include_str!("../config/default.yaml");
 
+/// The JSON Schema (2020-12) of the configuration, for editors. It knows shapes and ranges of numbers; what only the whole shows, such as
+/// names that lead nowhere, [`load`] finds.
+pub const SCHEMA: &str = include_str!("../config/schema.json");
+
 /// A whole configuration without problems.
 #[derive(Debug)]
 pub struct Config {

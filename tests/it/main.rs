@@ -6,10 +6,13 @@ mod harness;
 
 mod bad_input;
 mod durability;
+mod hostile;
 mod kafka;
+mod origins;
 mod pages;
 mod publish;
 mod quickstart;
+mod reload;
 mod serve;
 mod subscribe;
 mod websocket;

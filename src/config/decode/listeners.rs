@@ -45,8 +45,12 @@ fn http(fields: &mut Fields<'_>) -> Option<HttpListener> {
     })
 }
 
-/// Whether a browser could write `text` as an origin: scheme, host and a port that is not the scheme's own (RFC 6454, section 6.2).
+/// Whether a browser could write `text` as an origin: scheme, host and a port that is not the scheme's own (RFC 6454, section 6.2), or
+/// `null` for pages that have none.
 fn is_origin(text: &str) -> bool {
+    if text == "null" {
+        return true;
+    }
     let Ok(uri) = text.parse::<Uri>() else { return false };
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
     let own_port = match scheme {
