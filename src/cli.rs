@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default), `check`, `publish`, `subscribe`, `healthcheck`.
+//! The command line: `serve` (the default), `check`, `publish`, `subscribe`, `cesql`, `healthcheck`.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
 use crate::telemetry::{LogFormat, start_logging};
 
+mod cesql;
 mod check;
 mod client;
 mod healthcheck;
@@ -67,14 +68,13 @@ enum Command {
     Publish(publish::Publish),
     /// Print the events of a channel filter, one JSON event a line
     Subscribe(subscribe::Subscribe),
+    /// Evaluate an expression of CloudEvents SQL for an event
+    Cesql(cesql::Cesql),
     /// Ask a gateway's admin listener whether it lives: exit 0 or 69
     Healthcheck(healthcheck::Healthcheck),
     /// Not built yet
     #[command(hide = true)]
     Explain(NotBuiltYet),
-    /// Not built yet
-    #[command(hide = true)]
-    Cesql(NotBuiltYet),
     /// Not built yet
     #[command(hide = true)]
     Schema(NotBuiltYet),
@@ -109,9 +109,9 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check.run(),
         Command::Publish(publish) => client::block_on(publish.run()),
         Command::Subscribe(subscribe) => client::block_on(subscribe.run()),
+        Command::Cesql(cesql) => cesql.run(),
         Command::Healthcheck(healthcheck) => client::block_on(healthcheck.run()),
         Command::Explain(_) => not_built_yet("explain"),
-        Command::Cesql(_) => not_built_yet("cesql"),
         Command::Schema(_) => not_built_yet("schema"),
     }
     .into()

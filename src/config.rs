@@ -8,17 +8,18 @@ use std::{fmt, path::Path, time::Duration};
 
 use meshgate_api::{
     connector::{self, Configured, Kind},
-    settings::Problems,
+    settings::{Node, Problems},
 };
 
 use crate::router::{Router, spec::ConnectorSpec};
 
 mod decode;
-mod file;
+mod files;
 mod interpolate;
 mod issue;
 mod yaml;
 
+pub use files::Files;
 pub use interpolate::Environment;
 pub use issue::Issue;
 
@@ -40,6 +41,8 @@ pub struct Config {
     pub limits: Limits,
     /// `shutdown`
     pub shutdown: Shutdown,
+    /// All of it as it was written, filled in: what a later one is compared with.
+    pub written: Node,
 }
 
 /// `listeners.http`
@@ -53,6 +56,18 @@ pub struct HttpListener {
     pub default_channel: Option<String>,
     /// Origins whose pages may send requests, each as browsers write it: `https://app.example:8443`.
     pub origins: Vec<String>,
+}
+
+/// Only this machine is served.
+impl Default for HttpListener {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:8080".into(),
+            max_body: connector::Limits::default().max_body,
+            default_channel: None,
+            origins: Vec::new(),
+        }
+    }
 }
 
 /// `listeners.admin`
@@ -95,6 +110,13 @@ impl Default for Limits {
     }
 }
 
+/// Only this machine is served.
+impl Default for AdminListener {
+    fn default() -> Self {
+        Self { address: "127.0.0.1:9090".into() }
+    }
+}
+
 /// `shutdown`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
@@ -102,6 +124,12 @@ pub struct Shutdown {
     pub delay: Duration,
     /// All of the shutdown, `delay` included.
     pub grace: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, grace: Duration::from_secs(25) }
+    }
 }
 
 /// One entry of `connectors`.
@@ -122,8 +150,17 @@ impl fmt::Debug for Connector {
 
 /// Reads the file at `path`. `kinds` are the connector kinds of this program.
 pub fn load(path: &Path, kinds: &[&dyn Kind], environment: &Environment<'_>) -> Result<Config, Vec<Issue>> {
-    let text = file::text(path).map_err(|problem| vec![Issue::new(path, problem)])?;
-    parse(&text, path, kinds, environment)
+    read(path, kinds, environment).1
+}
+
+/// The same, and which files were read for it.
+pub fn read(path: &Path, kinds: &[&dyn Kind], environment: &Environment<'_>) -> (Files, Result<Config, Vec<Issue>>) {
+    let mut files = Files::default();
+    let config = match files.text(path) {
+        Ok(text) => parse_with(&text, path, kinds, environment, &mut files),
+        Err(problem) => Err(vec![Issue::new(path, problem)]),
+    };
+    (files, config)
 }
 
 /// Reads `text`, whose file is called `path` in issues; relative `${file:…}` start in its folder.
@@ -133,11 +170,21 @@ pub fn parse(
     kinds: &[&dyn Kind],
     environment: &Environment<'_>,
 ) -> Result<Config, Vec<Issue>> {
+    parse_with(text, path, kinds, environment, &mut Files::default())
+}
+
+fn parse_with(
+    text: &str,
+    path: &Path,
+    kinds: &[&dyn Kind],
+    environment: &Environment<'_>,
+    files: &mut Files,
+) -> Result<Config, Vec<Issue>> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let problems = Problems::default();
     let config = yaml::parse(text, &problems).and_then(|mut tree| {
-        interpolate::fill(&mut tree, folder, environment, &problems);
-        decode::config(&tree, kinds, &problems)
+        interpolate::fill(&mut tree, folder, environment, files, &problems);
+        decode::config(tree, kinds, &problems)
     });
     match config {
         Some(config) if problems.is_empty() => Ok(config),

@@ -25,8 +25,9 @@ use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use crate::{
-    gateway::Gateway,
+    gateway::{Gateway, Snapshot},
     router::{ChannelFilter, Source},
+    telemetry::Deliveries,
 };
 
 mod text;
@@ -121,6 +122,7 @@ const TOO_LONG: &str = "the reader's cursor is longer than `limits.cursor`: narr
 /// The events of one channel filter, from one start on.
 pub struct Flow {
     gateway: Arc<Gateway>,
+    snapshot: Arc<Snapshot>,
     filter: ChannelFilter,
     sources: SmallVec<[OpenSource; 1]>,
     /// What has come and was not taken yet, and from which connector.
@@ -140,15 +142,33 @@ struct OpenSource {
 #[derive(Debug)]
 pub struct Delivered {
     record: Arc<Record>,
-    /// In a group: says what became of it. Dropped unused, it is delivered again.
-    pub settler: Option<Settler>,
+    /// Where the record's own note is of another time.
+    note: Option<Box<Note>>,
+    settler: Option<Settler>,
+}
+
+/// In a group the duty to say what became of an event. Dropped unused, the event is delivered again.
+pub struct Confirmation {
+    settler: Settler,
+    deliveries: Option<Deliveries>,
+}
+
+impl Confirmation {
+    /// Says how the delivery ended.
+    pub fn settle(self, settlement: Settlement) {
+        if let Some(deliveries) = &self.deliveries {
+            deliveries.settled(&settlement);
+        }
+        self.settler.settle(settlement);
+    }
 }
 
 impl Gateway {
     /// Subscribes to everything that the channel filter reads.
     pub async fn open(self: &Arc<Self>, reading: Reading) -> Result<Flow, OpenError> {
         let filter = &reading.channels;
-        let plan = self.router.plan(filter).ok_or(OpenError::NoRoute)?;
+        let snapshot = Arc::clone(&self.now());
+        let plan = snapshot.router.plan(filter).ok_or(OpenError::NoRoute)?;
         let asked = match &reading.from {
             From::Cursor(_) if reading.group.is_some() => {
                 return Err(OpenError::Unsupported(
@@ -158,7 +178,7 @@ impl Gateway {
             From::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
             _ => None,
         };
-        let opening = plan.into_iter().map(|source| self.open_source(source, &reading, asked.as_ref()));
+        let opening = plan.into_iter().map(|source| snapshot.open_source(source, &reading, asked.as_ref()));
         let (mut sources, mut gone) = (SmallVec::new(), Vec::new());
         for opened in join_all(opening).await {
             match opened {
@@ -166,10 +186,10 @@ impl Gateway {
                 Err((connector, ReadError::Gone { resume, detail })) => gone.push((connector, resume, detail)),
                 Err((_, ReadError::Unsupported { detail })) => return Err(OpenError::Unsupported(detail)),
                 Err((connector, problem @ ReadError::Busy { .. })) => {
-                    return Err(OpenError::Busy(format!("{}: {problem}", self.connectors[connector].name)));
+                    return Err(OpenError::Busy(format!("{}: {problem}", snapshot.connectors[connector].name)));
                 }
                 Err((connector, problem)) => {
-                    return Err(OpenError::NotNow(format!("{}: {problem}", self.connectors[connector].name)));
+                    return Err(OpenError::NotNow(format!("{}: {problem}", snapshot.connectors[connector].name)));
                 }
             }
         }
@@ -177,7 +197,7 @@ impl Gateway {
             self.metrics.skipped.inc();
             let mut cursor = asked.unwrap_or_else(|| Cursor::new(filter.as_str()));
             for (connector, resume, _) in &gone {
-                *cursor.positions_mut(&self.connectors[*connector].name) = resume.clone();
+                *cursor.positions_mut(&snapshot.connectors[*connector].name) = resume.clone();
             }
             let detail = gone.into_iter().map(|(_, _, detail)| detail).collect::<Vec<_>>().join("; ");
             return Err(OpenError::Gone { cursor: cursor.encode(), detail });
@@ -185,11 +205,13 @@ impl Gateway {
         let cursor = (reading.cursors && reading.group.is_none()).then(|| Cursor::new(filter.as_str()));
         let arrived = (0, SmallVec::new().into_iter());
         let filter = reading.channels;
-        let mut flow = Flow { gateway: self.clone(), filter, sources, arrived, cursor, is_told: false };
+        let mut flow = Flow { gateway: self.clone(), snapshot, filter, sources, arrived, cursor, is_told: false };
         flow.stand().map_err(|_| OpenError::CursorTooLong)?;
         Ok(flow)
     }
+}
 
+impl Snapshot {
     async fn open_source(
         &self,
         source: Source,
@@ -207,7 +229,7 @@ impl Gateway {
         };
         let group = reading.group.as_deref().map(|name| group_at_broker(name, &reading.channels));
         let request = SubscribeRequest { topics, start, group };
-        let patience = self.limits.publish_timeout;
+        let patience = self.limits.connectors.publish_timeout;
         match timeout(patience, self.connectors[connector].connector.subscribe(request)).await {
             Ok(Ok(subscription)) => Ok(OpenSource { connector, subscription }),
             Ok(Err(problem)) => Err((connector, problem)),
@@ -260,14 +282,15 @@ impl Flow {
         let (connector, ref mut arrived) = self.arrived;
         for Delivery { record, settler } in arrived {
             if let Some(cursor) = &mut self.cursor {
-                cursor.positions_mut(&self.gateway.connectors[connector].name).advance(&record.position, record.next);
+                cursor.positions_mut(&self.snapshot.connectors[connector].name).advance(&record.position, record.next);
                 self.is_told = false;
             }
-            let owned = Note::of(&record, || self.gateway.router.owner(connector, &record)).owned.as_ref();
-            if owned.is_some_and(|owned| self.filter.matches(&owned.channel)) {
-                return Some(Delivered { record, settler });
+            let note = Note::of(&record, connector, &self.snapshot);
+            let delivered = Delivered { record, note, settler };
+            if delivered.note().owned.as_ref().is_some_and(|owned| self.filter.matches(&owned.channel)) {
+                return Some(delivered);
             }
-            if let Some(settler) = settler {
+            if let Some(settler) = delivered.settler {
                 settler.settle(Settlement::Ack); // no event of this group's
             }
         }
@@ -277,8 +300,8 @@ impl Flow {
     /// The event that was taken last as text, with the cursor after it. It is put together once for all who stand at the same place.
     pub fn text(&mut self, event: &Delivered, layout: &'static Layout) -> Result<Bytes, Ended> {
         self.is_told = true;
-        let (cursor, limit) = (self.cursor.as_ref(), self.gateway.reading.cursor);
-        Note::written(&event.record).text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
+        let (cursor, limit) = (self.cursor.as_ref(), self.snapshot.limits.cursor);
+        event.note().text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
     }
 
     /// Whether all has been taken that was stored when it was opened or, later, when it was asked last for more.
@@ -306,7 +329,7 @@ impl Flow {
         self.is_told = true;
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let text = cursor.encode();
-        if text.len() > self.gateway.reading.cursor { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
+        if text.len() > self.snapshot.limits.cursor { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
     }
 
     /// The same, if it is not what the reader was told last.
@@ -320,7 +343,7 @@ impl Flow {
         let Some(cursor) = &mut self.cursor else { return };
         if self.arrived.1.as_slice().is_empty() {
             for source in &self.sources {
-                let positions = cursor.positions_mut(&self.gateway.connectors[source.connector].name);
+                let positions = cursor.positions_mut(&self.snapshot.connectors[source.connector].name);
                 if positions != source.subscription.positions() {
                     positions.clone_from(source.subscription.positions());
                     self.is_told = false;
@@ -329,33 +352,43 @@ impl Flow {
         }
     }
 
-    /// Counts an event as written to its subscriber.
-    pub fn count(&self, event: &Delivered) {
-        if let Some(owned) = Note::written(&event.record).owned.as_ref() {
-            self.gateway.metrics.delivered(owned.route);
-        }
-    }
-
     fn ended(&mut self, connector: usize, problem: ReadError) -> Ended {
         let ReadError::Gone { resume, detail } = problem else { return Ended::Interrupted(problem.to_string()) };
         self.gateway.metrics.skipped.inc();
         let mut cursor = self.cursor.clone().unwrap_or_else(|| Cursor::new(self.filter.as_str()));
-        *cursor.positions_mut(&self.gateway.connectors[connector].name) = resume;
+        *cursor.positions_mut(&self.snapshot.connectors[connector].name) = resume;
         Ended::Gone { cursor: cursor.encode(), detail }
     }
 }
 
 impl Delivered {
+    /// Counts it as written to its subscriber.
+    pub fn count(&self) {
+        if let Some(deliveries) = &self.note().delivered {
+            deliveries.written();
+        }
+    }
+
+    /// In a group: what is to be said of it.
+    pub fn confirmation(&mut self) -> Option<Confirmation> {
+        let settler = self.settler.take()?;
+        Some(Confirmation { settler, deliveries: self.note().delivered.clone() })
+    }
+
+    fn note(&self) -> &Note {
+        self.note.as_deref().unwrap_or_else(|| Note::written(&self.record))
+    }
+
     /// The channel that the event was published to.
     #[must_use]
     pub fn channel(&self) -> &str {
-        Note::written(&self.record).owned.as_ref().map_or("", |owned| &owned.channel)
+        self.note().owned.as_ref().map_or("", |owned| &owned.channel)
     }
 
     /// The event.
     #[must_use]
     pub fn event(&self) -> &Event {
-        Note::written(&self.record).owned.as_ref().map_or(&self.record.message.event, |owned| &owned.message.event)
+        self.note().owned.as_ref().map_or(&self.record.message.event, |owned| &owned.message.event)
     }
 }
 

@@ -42,6 +42,7 @@ mod testing;
 mod topic;
 
 pub use channel::{Channel, ChannelError, ChannelFilter, MAX_LENGTH};
+pub use filter::Filter;
 pub use route::{Destination, Route};
 use spec::{ConnectorSpec, RouteSpec};
 

@@ -24,17 +24,15 @@ const KIB: usize = 1 << 10;
 const GIB: usize = 1 << 30;
 const TIB: usize = 1 << 40;
 
-const SHUTDOWN: Shutdown = Shutdown { delay: Duration::ZERO, grace: Duration::from_secs(25) };
-
 /// Reads a whole configuration. With any problem in `problems` the result is not to be used.
-pub(super) fn config(tree: &Node, kinds: &[&dyn Kind], problems: &Problems) -> Option<Config> {
-    Fields::read(tree, "", problems, |fields| {
-        let listeners = fields.section("listeners", listeners::listeners).or(listeners::default());
+pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Option<Config> {
+    let config = Fields::read(&tree, "", problems, |fields| {
+        let listeners = fields.section("listeners", listeners::listeners).or(Default::default());
         let connector = |name: &str, fields: &mut Fields<'_>| connectors::draft(name, fields, kinds, problems);
         let drafts = fields.section("connectors", |all| all.all_sections(connector)).required();
         let routes = fields.list("routes", routes::route).required();
         let limits = fields.section("limits", limits).or(Limits::default());
-        let shutdown = fields.section("shutdown", shutdown).or(SHUTDOWN);
+        let shutdown = fields.section("shutdown", shutdown).or(Shutdown::default());
         fields.not_built_yet("subscriptions", "subscriptions in the file");
         fields.not_built_yet("state", "`state`");
         fields.not_built_yet("auth", "authentication");
@@ -43,7 +41,7 @@ pub(super) fn config(tree: &Node, kinds: &[&dyn Kind], problems: &Problems) -> O
 
         let drafts = drafts?;
         let specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
-        let router = router(&routes?, &specs, tree, problems);
+        let router = router(&routes?, &specs, &tree, problems);
         let (http, admin) = listeners?;
         let mut limits = limits?;
         limits.connectors.max_body = http.max_body;
@@ -54,8 +52,10 @@ pub(super) fn config(tree: &Node, kinds: &[&dyn Kind], problems: &Problems) -> O
             connectors: drafts.into_iter().map(connectors::Draft::finish).collect::<Option<_>>()?,
             router: router?,
             shutdown: shutdown?,
+            written: Node::plain(""),
         })
-    })
+    })?;
+    Some(Config { written: tree, ..config })
 }
 
 /// Compiles the routes. What is wrong only because something in it was already refused is not said again.
@@ -111,9 +111,9 @@ fn connector_limits(fields: &mut Fields<'_>, default: &connector::Limits) -> Opt
 }
 
 fn shutdown(fields: &mut Fields<'_>) -> Option<Shutdown> {
-    let hour = Duration::from_secs(3600);
-    let delay = fields.duration("delay", Duration::ZERO..=hour).or(SHUTDOWN.delay);
-    let grace = fields.duration("grace", Duration::from_millis(100)..=hour).or(SHUTDOWN.grace);
+    let (hour, default) = (Duration::from_secs(3600), Shutdown::default());
+    let delay = fields.duration("delay", Duration::ZERO..=hour).or(default.delay);
+    let grace = fields.duration("grace", Duration::from_millis(100)..=hour).or(default.grace);
     let shutdown = Shutdown { delay: delay?, grace: grace? };
     if shutdown.delay >= shutdown.grace {
         let grace = shutdown.grace;

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use hyper::body::Incoming;
 use tower::service_fn;
 
-use crate::{config::HttpListener, gateway::Gateway, shutdown::Drain};
+use crate::{gateway::Gateway, shutdown::Drain};
 
 mod address;
 pub(super) mod body;
@@ -37,10 +37,6 @@ pub struct Http {
     pub(super) gateway: Arc<Gateway>,
     /// Bytes of publishes that may be under way at once: `limits.in_flight`.
     pub(super) in_flight: Arc<body::Budget>,
-    /// `listeners.http`
-    listener: HttpListener,
-    /// Within it a request's body has arrived: `limits.body_timeout`.
-    body_timeout: Duration,
     pub(super) drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
     heartbeat: Duration,
@@ -49,14 +45,14 @@ pub struct Http {
 impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, listener: HttpListener, body_timeout: Duration, drain: Drain) -> Self {
-        let in_flight = body::Budget::new(gateway.limits.in_flight, gateway.limits.max_body);
-        Self { gateway, in_flight, listener, body_timeout, drain, heartbeat: crate::deliver::HEARTBEAT }
+    pub fn new(gateway: Arc<Gateway>, drain: Drain) -> Self {
+        let in_flight = body::Budget::new(gateway.clone());
+        Self { gateway, in_flight, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
     /// Bytes of the largest event.
     pub(super) fn max_body(&self) -> usize {
-        self.gateway.limits.max_body
+        self.gateway.now().limits.connectors.max_body
     }
 
     /// The whole resource tree, as what hyper calls for each request.
@@ -70,7 +66,11 @@ impl Http {
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response {
         let (head, mut body) = request.into_parts();
-        let mut answer = match Origin::of(&head, &self.listener.origins) {
+        let (origin, is_told_apart) = {
+            let origins = &self.gateway.now().http.origins;
+            (Origin::of(&head, origins), !origins.is_empty())
+        };
+        let mut answer = match origin {
             Ok(origin) => {
                 let mut answer = match origin.preflight(&head) {
                     Some(answer) => answer,
@@ -81,7 +81,7 @@ impl Http {
             }
             Err(refused) => refused.into_response(),
         };
-        if !self.listener.origins.is_empty() {
+        if is_told_apart {
             origin::vary(answer.headers_mut());
         }
         body::leave(&head, body, &mut answer);
@@ -113,7 +113,7 @@ impl Http {
         head::check(head)?;
         let channel = match resource {
             Resource::Channels => address::channel(&head.uri)?,
-            Resource::Root => self.listener.default_channel.as_deref().ok_or_else(no_default_channel)?.into(),
+            Resource::Root => self.gateway.now().http.default_channel.clone().ok_or_else(no_default_channel)?.into(),
         };
         publish::publish(self, &channel, head, body).await
     }

@@ -103,7 +103,7 @@ async fn open(http: &Arc<Http>, channels: ChannelFilter, query: &Query) -> Resul
         group: query.group.clone(),
     };
     match http.gateway.open(reading).await {
-        Ok(flow) => Ok(Ok(Outbound::new(flow, query, http.gateway.reading.unconfirmed))),
+        Ok(flow) => Ok(Ok(Outbound::new(flow, query, http.gateway.now().limits.max_in_flight))),
         Err(OpenError::Busy(detail) | OpenError::NotNow(detail)) => Ok(Err(End::try_again_later(&detail))),
         Err(refused) => Err(super::http::refusal(&channels, refused)),
     }

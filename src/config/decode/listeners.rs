@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::http::Uri;
-use meshgate_api::{connector::Limits, settings::Fields};
+use meshgate_api::settings::Fields;
 
 use super::{GIB, KIB};
 use crate::{
@@ -11,27 +11,9 @@ use crate::{
     router::Channel,
 };
 
-/// Only this machine is served unless the file says otherwise.
-pub(super) fn default() -> (HttpListener, AdminListener) {
-    (default_http(), default_admin())
-}
-
-fn default_http() -> HttpListener {
-    HttpListener {
-        address: "127.0.0.1:8080".into(),
-        max_body: Limits::default().max_body,
-        default_channel: None,
-        origins: Vec::new(),
-    }
-}
-
-fn default_admin() -> AdminListener {
-    AdminListener { address: "127.0.0.1:9090".into() }
-}
-
 pub(super) fn listeners(fields: &mut Fields<'_>) -> Option<(HttpListener, AdminListener)> {
-    let http = fields.section("http", http).or(default_http());
-    let admin = fields.section("admin", admin).or(default_admin());
+    let http = fields.section("http", http).or(HttpListener::default());
+    let admin = fields.section("admin", admin).or(AdminListener::default());
     fields.not_built_yet("mqtt", "MQTT listener");
     let (http, admin) = (http?, admin?);
     if collide(&http.address, &admin.address) {
@@ -45,7 +27,7 @@ pub(super) fn listeners(fields: &mut Fields<'_>) -> Option<(HttpListener, AdminL
 }
 
 fn http(fields: &mut Fields<'_>) -> Option<HttpListener> {
-    let default = default_http();
+    let default = HttpListener::default();
     let address = address(fields).or(default.address);
     let max_body = fields.size("max_body", 64 * KIB..=GIB).or(default.max_body);
     let default_channel = fields.text("default_channel").optional();
@@ -83,7 +65,7 @@ fn is_origin(text: &str) -> bool {
 }
 
 fn admin(fields: &mut Fields<'_>) -> Option<AdminListener> {
-    let address = address(fields).or(default_admin().address);
+    let address = address(fields).or(AdminListener::default().address);
     fields.not_built_yet("tls", "TLS");
     Some(AdminListener { address: address? })
 }

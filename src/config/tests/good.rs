@@ -14,13 +14,7 @@ fn with(more: &str) -> Config {
 #[test]
 fn what_is_left_out_has_its_default() {
     let config = with("listeners:\nlimits: { ring: }\n");
-    let http = HttpListener {
-        address: "127.0.0.1:8080".into(),
-        max_body: 1 << 20,
-        default_channel: None,
-        origins: Vec::new(),
-    };
-    assert_eq!(config.http, http);
+    assert_eq!(config.http, HttpListener::default());
     assert_eq!(config.admin, AdminListener { address: "127.0.0.1:9090".into() });
     assert_eq!(config.limits, Limits::default());
     assert_eq!(config.shutdown, Shutdown { delay: Duration::ZERO, grace: Duration::from_secs(25) });
@@ -124,8 +118,8 @@ fn a_file_that_is_no_text_is_an_issue() {
     assert_eq!(issue(), "1:1: .: cannot read the file: No such file or directory (os error 2)");
     fs::write(&file, b"a: 1\nb\xC3\xA9: \xFF\n").expect("a file");
     assert_eq!(issue(), "2:5: .: expected UTF-8 text, found other bytes");
-    fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("a file");
-    assert_eq!(issue(), "1:1: .: cannot read the file: it is longer than 1MiB");
+    fs::write(&file, vec![b' '; (16 << 20) + 1]).expect("a file");
+    assert_eq!(issue(), "1:1: .: cannot read the file: it is longer than 16MiB");
 }
 
 #[test]

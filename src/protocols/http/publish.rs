@@ -37,7 +37,7 @@ pub(super) async fn publish(
         };
     body.grow(submissions.len())?;
     let receipts = gateway.publish(Listener::Http, submissions).await;
-    Ok(outcome::answer(gateway, &receipts, batch, prefers_representation(&head.headers)))
+    Ok(outcome::answer(&receipts, batch, prefers_representation(&head.headers)))
 }
 
 fn refused(error: DecodeError) -> Refused {

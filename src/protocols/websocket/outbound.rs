@@ -6,12 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use meshgate_api::connector::{Settlement, Settler};
+use meshgate_api::connector::Settlement;
 
 use super::{close::End, query::Query};
 use crate::{
     codec::websocket::{Settling, Verdict},
-    deliver::{Delivered, Flow, Layout},
+    deliver::{Confirmation, Delivered, Ended, Flow, Layout},
 };
 
 /// An event is written as it is.
@@ -30,10 +30,10 @@ pub(super) struct Outbound {
 struct Confirmations {
     /// No more than so many are open at once.
     most: usize,
-    open: HashMap<u64, Settler>,
+    open: HashMap<u64, Confirmation>,
     last_tag: u64,
     /// Those that are confirmed as soon as they are written.
-    auto: Option<Vec<Settler>>,
+    auto: Option<Vec<Confirmation>>,
 }
 
 impl Outbound {
@@ -64,21 +64,23 @@ impl Outbound {
         Poll::Ready(self.text(event).map_err(|ended| End::from(&ended)))
     }
 
-    fn text(&mut self, mut event: Delivered) -> Result<Bytes, crate::deliver::Ended> {
-        let tag = self.confirmations.as_mut().and_then(|confirmations| confirmations.enter(event.settler.take()));
+    fn text(&mut self, mut event: Delivered) -> Result<Bytes, Ended> {
+        let tag = self.confirmations.as_mut().and_then(|confirmations| confirmations.enter(event.confirmation()));
         let text = match tag.map(|tag| tag.to_string()) {
             Some(tag) => self.flow.text_with(&event, &[("deliverytag", &tag)], self.meta)?,
             None if self.meta => self.flow.text_with(&event, &[], true)?,
             None => self.flow.text(&event, &LAYOUT)?,
         };
-        self.flow.count(&event);
+        event.count();
         Ok(text)
     }
 
     /// All that was sent is written.
     pub(super) fn written(&mut self) {
         let auto = self.confirmations.as_mut().and_then(|confirmations| confirmations.auto.as_mut());
-        auto.into_iter().flat_map(|written| written.drain(..)).for_each(|settler| settler.settle(Settlement::Ack));
+        auto.into_iter()
+            .flat_map(|written| written.drain(..))
+            .for_each(|confirmation| confirmation.settle(Settlement::Ack));
     }
 
     /// Settles deliveries as the client says. The error names those that are not open; the others are settled all the same.
@@ -89,7 +91,7 @@ impl Outbound {
         let mut unknown = Vec::new();
         for tag in tags {
             match confirmations.open.remove(&tag) {
-                Some(settler) => settler.settle(match &verdict {
+                Some(confirmation) => confirmation.settle(match &verdict {
                     Verdict::Ack => Settlement::Ack,
                     Verdict::Nack(after) => Settlement::Retry { after: *after },
                     Verdict::Reject(reason) => Settlement::Reject { reason: reason.clone() },
@@ -110,16 +112,16 @@ impl Confirmations {
     }
 
     /// The tag of a delivery that the client is to settle.
-    fn enter(&mut self, settler: Option<Settler>) -> Option<u64> {
-        let settler = settler?;
+    fn enter(&mut self, confirmation: Option<Confirmation>) -> Option<u64> {
+        let confirmation = confirmation?;
         match &mut self.auto {
             Some(written) => {
-                written.push(settler);
+                written.push(confirmation);
                 None
             }
             None => {
                 self.last_tag += 1;
-                self.open.insert(self.last_tag, settler);
+                self.open.insert(self.last_tag, confirmation);
                 Some(self.last_tag)
             }
         }

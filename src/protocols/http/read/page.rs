@@ -118,7 +118,7 @@ impl Page {
                 self.is_cut = true;
                 break;
             }
-            self.flow.count(&event);
+            event.count();
             self.room -= 1;
             if Instant::now() >= read_until {
                 break;

@@ -134,7 +134,7 @@ impl Sse {
         let written = if self.meta { self.with_meta(event) } else { self.flow.text(event, &LAYOUT) };
         match written {
             Ok(text) => {
-                self.flow.count(event);
+                event.count();
                 text
             }
             Err(end) => self.end(&end),
