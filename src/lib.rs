@@ -6,6 +6,8 @@
 
 pub mod admin;
 pub mod app;
+pub mod assembly;
+pub mod cesql;
 pub mod cli;
 pub mod codec;
 pub mod config;
@@ -15,6 +17,7 @@ pub mod gateway;
 pub mod protocols;
 pub mod publish;
 pub mod registry;
+pub mod reload;
 pub mod router;
 pub mod shutdown;
 pub mod telemetry;

@@ -45,6 +45,7 @@ mod topic;
 
 pub use channel::{Channel, ChannelError, ChannelFilter, MAX_LENGTH};
 pub use explain::{Explained, Verdict};
+pub use filter::Filter;
 use index::Index;
 pub use route::{Destination, Route};
 use spec::{ConnectorSpec, RouteSpec};

@@ -66,7 +66,7 @@ impl Explain {
             return Exit::Usage;
         };
         let connectors = config.connectors.iter().map(|connector| &*connector.spec.name).collect();
-        let setting = Setting { router: &config.router, connectors, max_body: config.limits.max_body };
+        let setting = Setting { router: &config.router, connectors, max_body: config.http.max_body };
         let explanation = setting.explain(&headers, body, &self.channel);
         print(&if self.json { explanation.json() } else { explanation.text(self.all) });
         let rejected = explanation.fates().iter().any(|fate| fate.is_rejected());
