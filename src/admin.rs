@@ -11,10 +11,7 @@ use axum::{
 };
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
-use tokio::{
-    runtime,
-    sync::{Semaphore, oneshot},
-};
+use tokio::{runtime, sync::oneshot};
 
 use crate::{
     gateway::{Gateway, NamedConnector},
@@ -30,9 +27,8 @@ use crate::{
 const STATUS_FORMAT: u32 = 1;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Open connections, and the time that a request's head may take: whatever the limits of the other listeners are.
-const CONNECTIONS: usize = 1000;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Whatever the limits of the other listeners are.
+const BOUNDS: Bounds = Bounds { connections: 1000, header_timeout: Duration::from_secs(10) };
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -63,9 +59,7 @@ pub async fn serve(admin: Admin, address: String) -> Result<std::net::SocketAddr
                     let told = bound.send(Ok(server.address()));
                     let (_never, forever) = crate::shutdown::drain();
                     if told.is_ok() {
-                        let connections = Arc::new(Semaphore::new(CONNECTIONS));
-                        let bounds = Bounds { connections, header_timeout: HEADER_TIMEOUT };
-                        server.serve(router(admin), forever, bounds, Gauge::default()).await;
+                        server.serve(router(admin), forever, || BOUNDS, Gauge::default()).await;
                     }
                 }
                 Err(problem) => drop(bound.send(Err(format!("{address}: {problem}")))),

@@ -9,7 +9,6 @@ use futures::future::join_all;
 use meshgate_api::settings::Problem;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::Semaphore,
     task::{AbortHandle, JoinHandle},
     time::{sleep, timeout},
 };
@@ -51,10 +50,6 @@ pub async fn serve(
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let (http, admin) = (config.http.clone(), config.admin.clone());
-    let bounds = Bounds {
-        connections: Arc::new(Semaphore::new(config.limits.connections)),
-        header_timeout: config.limits.header_timeout,
-    };
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
@@ -76,7 +71,7 @@ pub async fn serve(
     listeners.push(("admin", bound.to_string()));
     let count = gateway.metrics.connections[Listener::Http as usize].clone();
     let http = Http::new(gateway.clone(), stopping.clone());
-    let serving = tokio::spawn(server.serve(http.service(), stopping, bounds, count));
+    let serving = tokio::spawn(server.serve(http.service(), stopping, bounds(gateway.clone()), count));
     let leaving = Leaving::default();
     let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));
     let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;
@@ -90,6 +85,14 @@ pub async fn serve(
         () = signals.first() => tracing::warn!("a second signal: stopping at once"),
     }
     Ok(())
+}
+
+/// What clients may take of a listener, at each moment.
+fn bounds(gateway: Arc<Gateway>) -> impl Fn() -> Bounds + Send {
+    move || {
+        let limits = gateway.now().limits;
+        Bounds { connections: limits.connections, header_timeout: limits.header_timeout }
+    }
 }
 
 /// From now on SIGHUP does not end the process.

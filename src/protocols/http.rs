@@ -46,19 +46,13 @@ impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, drain: Drain) -> Self {
-        let limits = gateway.now().limits.connectors;
-        let in_flight = body::Budget::new(limits.in_flight, limits.max_body);
+        let in_flight = body::Budget::new(gateway.clone());
         Self { gateway, in_flight, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
     /// Bytes of the largest event.
     pub(super) fn max_body(&self) -> usize {
         self.gateway.now().limits.connectors.max_body
-    }
-
-    /// Within it a request's body has arrived.
-    pub(super) fn body_timeout(&self) -> Duration {
-        self.gateway.now().limits.body_timeout
     }
 
     /// The whole resource tree, as what hyper calls for each request.
@@ -72,7 +66,7 @@ impl Http {
 
     async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response {
         let (head, mut body) = request.into_parts();
-        let (origin, varies) = {
+        let (origin, is_told_apart) = {
             let origins = &self.gateway.now().http.origins;
             (Origin::of(&head, origins), !origins.is_empty())
         };
@@ -87,7 +81,7 @@ impl Http {
             }
             Err(refused) => refused.into_response(),
         };
-        if varies {
+        if is_told_apart {
             origin::vary(answer.headers_mut());
         }
         body::leave(&head, body, &mut answer);

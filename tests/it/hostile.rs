@@ -133,7 +133,7 @@ async fn who_announces_much_and_sends_little_takes_nothing_from_others() {
 
 #[tokio::test]
 async fn as_much_as_may_be_in_flight_is_429_before_it_is_in_memory() {
-    let gateway = start();
+    let gateway = Gateway::start(&format!("{MEMORY}limits: {{ in_flight: 1MiB }}"));
     let large = "x".repeat(900 << 10);
     let head = format!("POST /channels/a HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", 1 << 20);
     let holding = client(&gateway, &format!("{head}{large}")).await; // nearly all of the body, and of `in_flight`

@@ -24,6 +24,7 @@ use hyper::body::{Body as _, Frame, Incoming};
 use tokio::time::{Sleep, sleep};
 
 use super::{Http, problem::Problem};
+use crate::gateway::Gateway;
 
 /// What a publish occupies besides its body, about: headers, event, record.
 pub(in crate::protocols) const OVERHEAD: usize = 2 << 10;
@@ -46,11 +47,11 @@ impl Taken {
     }
 }
 
-/// `limits.in_flight`, in bytes: one of the largest events always fits.
+/// What is under way of `limits.in_flight`, in bytes.
 #[derive(Debug)]
 pub(in crate::protocols) struct Budget {
-    whole: usize,
-    left: AtomicUsize,
+    gateway: Arc<Gateway>,
+    taken: AtomicUsize,
 }
 
 /// Bytes taken from the budget, until they are dropped.
@@ -70,7 +71,7 @@ pub(super) async fn take(http: &Http, headers: &HeaderMap, body: &mut Incoming) 
     refuse_encodings(headers)?;
     let mut share = Share { budget: http.in_flight.clone(), taken: 0 };
     let mut overhead = OVERHEAD;
-    let mut patience = Patience { time: http.body_timeout(), alarm: None };
+    let mut patience = Patience { time: http.gateway.now().limits.body_timeout, alarm: None };
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = patience.next(body).await? {
@@ -145,9 +146,14 @@ async fn discard(mut body: Incoming) {
 }
 
 impl Budget {
-    pub(super) fn new(in_flight: usize, max_body: usize) -> Arc<Self> {
-        let whole = in_flight.max(max_body + OVERHEAD);
-        Arc::new(Self { whole, left: AtomicUsize::new(whole) })
+    pub(super) fn new(gateway: Arc<Gateway>) -> Arc<Self> {
+        Arc::new(Self { gateway, taken: AtomicUsize::new(0) })
+    }
+
+    /// One of the largest events always fits.
+    fn limit(&self) -> usize {
+        let limits = self.gateway.now().limits.connectors;
+        limits.in_flight.max(limits.max_body + OVERHEAD)
     }
 }
 
@@ -159,12 +165,14 @@ impl Share {
     }
 
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        if self.taken + bytes > self.budget.whole {
+        let limit = self.budget.limit();
+        if self.taken + bytes > limit {
             let detail =
                 "so many events at once are more than `limits.in_flight` allows: publish them in smaller batches";
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        if self.budget.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_err() {
+        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= limit);
+        if self.budget.taken.fetch_update(Relaxed, Relaxed, more).is_err() {
             let detail = "as much as `limits.in_flight` allows is being published already";
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1));
         }
@@ -175,7 +183,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(self.taken, Relaxed);
+        self.budget.taken.fetch_sub(self.taken, Relaxed);
     }
 }
 

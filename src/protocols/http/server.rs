@@ -74,10 +74,10 @@ where
 }
 
 /// What clients may take of a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// One for each open connection: without one none is accepted.
-    pub connections: Arc<Semaphore>,
+    /// Open connections: beyond them none is accepted.
+    pub connections: usize,
     /// Within it a request's head has arrived.
     pub header_timeout: Duration,
 }
@@ -102,17 +102,20 @@ impl Server {
         self.address
     }
 
-    /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing.
-    pub async fn serve(self, service: impl Service, mut drain: Drain, bounds: Bounds, count: Gauge) {
-        let builder = builder(bounds.header_timeout);
+    /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing. `bounds` is
+    /// asked before each connection.
+    pub async fn serve(self, service: impl Service, mut drain: Drain, bounds: impl Fn() -> Bounds, count: Gauge) {
+        let builder = builder();
         let (open_until, mut all_closed) = mpsc::channel::<Infallible>(1);
-        let mut full = Full::default();
+        let mut places = Places::default();
         loop {
+            let Bounds { connections, header_timeout } = bounds();
+            places.resize(connections);
             let accepted = tokio::select! {
                 () = drain.begun() => break,
-                accepted = self.accept(&bounds.connections, &mut full) => accepted,
+                accepted = self.accept(&mut places) => accepted,
             };
-            let (stream, permit) = match accepted {
+            let (stream, place) = match accepted {
                 Ok(accepted) => accepted,
                 Err(problem) => {
                     tracing::warn!(%problem, "cannot accept a connection");
@@ -120,10 +123,10 @@ impl Server {
                     continue;
                 }
             };
-            let timer = HeadTimer::new(bounds.header_timeout);
+            let timer = HeadTimer::new(header_timeout);
             let mut builder = builder.clone();
-            builder.http1().timer(timer.clone());
-            let open = Open::count(&count, permit, open_until.clone());
+            builder.http1().header_read_timeout(header_timeout).timer(timer.clone());
+            let open = Open::count(&count, place, open_until.clone());
             let socket = Socket::new(stream, timer, open);
             let connection = serve_connection(builder, socket, service.clone(), drain.clone());
             tokio::spawn(async move {
@@ -136,22 +139,19 @@ impl Server {
         all_closed.recv().await; // `None`, when every connection has dropped its sender
     }
 
-    /// The next connection, once there may be one. Cancel-safe.
-    async fn accept(&self, free: &Arc<Semaphore>, full: &mut Full) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        if free.available_permits() == 0 {
-            full.tell();
-        }
-        let permit = free.clone().acquire_owned().await.map_err(io::Error::other)?;
+    /// The next connection, once there is a place for it. Cancel-safe.
+    async fn accept(&self, places: &mut Places) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let place = places.take().await?;
         let (stream, _) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((stream, permit))
+        Ok((stream, place))
     }
 }
 
 /// Both versions of HTTP, within their bounds.
-fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
+fn builder() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().header_read_timeout(header_timeout).max_buf_size(MAX_HEAD);
+    builder.http1().max_buf_size(MAX_HEAD);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -167,16 +167,38 @@ fn builder(header_timeout: Duration) -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Tells once in a while that there are as many connections as there may be.
-#[derive(Default)]
-struct Full(Option<Instant>);
+/// One for each open connection.
+struct Places {
+    free: Arc<Semaphore>,
+    /// The free and the taken ones.
+    all: usize,
+    /// When it was last said that there are none left.
+    said_full: Option<Instant>,
+}
 
-impl Full {
-    fn tell(&mut self) {
-        if self.0.is_none_or(|told| told.elapsed() >= FULL_AGAIN) {
-            self.0 = Some(Instant::now());
+impl Default for Places {
+    fn default() -> Self {
+        Self { free: Arc::new(Semaphore::new(0)), all: 0, said_full: None }
+    }
+}
+
+impl Places {
+    /// There are to be so many. Those that are taken are given up only when they are free.
+    fn resize(&mut self, all: usize) {
+        if all > self.all {
+            self.free.add_permits(all - self.all);
+            self.all = all;
+        } else {
+            self.all -= self.free.forget_permits(self.all - all);
+        }
+    }
+
+    async fn take(&mut self) -> io::Result<OwnedSemaphorePermit> {
+        if self.free.available_permits() == 0 && self.said_full.is_none_or(|said| said.elapsed() >= FULL_AGAIN) {
+            self.said_full = Some(Instant::now());
             tracing::warn!("as many connections are open as `limits.connections` allows: further clients wait");
         }
+        self.free.clone().acquire_owned().await.map_err(io::Error::other)
     }
 }
 
@@ -203,15 +225,15 @@ async fn serve_connection<S: Service>(
 /// Counts a connection while it lives, whichever protocol it has come to speak.
 pub(super) struct Open {
     count: Gauge,
-    _permit: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
     /// The end of the listener waits for it.
     _until: mpsc::Sender<Infallible>,
 }
 
 impl Open {
-    fn count(count: &Gauge, permit: OwnedSemaphorePermit, until: mpsc::Sender<Infallible>) -> Self {
+    fn count(count: &Gauge, place: OwnedSemaphorePermit, until: mpsc::Sender<Infallible>) -> Self {
         count.inc();
-        Self { count: count.clone(), _permit: permit, _until: until }
+        Self { count: count.clone(), _place: place, _until: until }
     }
 }
 
