@@ -32,8 +32,10 @@ use crate::{
     telemetry::Deliveries,
 };
 
+mod event_filter;
 mod joining;
 mod text;
+pub use event_filter::EventFilter;
 pub use text::Layout;
 use text::Note;
 
@@ -67,6 +69,8 @@ pub struct Reading {
     pub cursors: bool,
     /// Share the flow with the other members of this group; every event is then to be settled.
     pub group: Option<Str>,
+    /// Only these events.
+    pub events: Option<EventFilter>,
 }
 
 /// Why a flow cannot be opened.
@@ -129,6 +133,7 @@ pub struct Flow {
     /// Begins when the gateway serves another snapshot.
     superseded: Drain,
     filter: ChannelFilter,
+    events: Option<EventFilter>,
     /// Its name at the broker.
     group: Option<Str>,
     /// Where topics begin that a reload brings.
@@ -188,7 +193,7 @@ impl Gateway {
             From::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
             _ => None,
         };
-        let group = reading.group.as_deref().map(|name| group_at_broker(name, filter));
+        let group = reading.group.as_deref().map(|name| group_at_broker(name, &reading));
         let opening = plan.into_iter().map(|source| {
             let start = snapshot.start(source.connector, &reading.from, asked.as_ref());
             snapshot.open_source(source, start, group.clone())
@@ -221,9 +226,10 @@ impl Gateway {
             gateway: self.clone(),
             superseded: snapshot.superseded.clone(),
             snapshot,
-            filter: reading.channels,
-            group,
             fresh: reading.from.in_fresh_topics(),
+            filter: reading.channels,
+            events: reading.events,
+            group,
             sources,
             arrived: (0, SmallVec::new().into_iter()),
             cursor,
@@ -263,9 +269,10 @@ impl Snapshot {
     }
 }
 
-/// A group's name at the broker: that of the client, and what tells groups of the same name over other channels apart.
-fn group_at_broker(name: &str, channels: &ChannelFilter) -> Str {
-    let digest: [u8; 32] = Sha256::digest(format!("{}\n", channels.as_str())).into();
+/// A group's name at the broker: that of the client, and what tells groups of the same name that read something else apart.
+fn group_at_broker(name: &str, reading: &Reading) -> Str {
+    let events = reading.events.as_ref().map_or("", EventFilter::as_str);
+    let digest: [u8; 32] = Sha256::digest(format!("{}\n{events}", reading.channels.as_str())).into();
     let [a, b, c, d, ..] = digest;
     format!("{name}.{a:02x}{b:02x}{c:02x}{d:02x}").into()
 }
@@ -307,15 +314,15 @@ impl Flow {
 
     /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.
     pub fn take(&mut self) -> Option<Delivered> {
-        let (connector, ref mut arrived) = self.arrived;
-        for Delivery { record, settler } in arrived {
+        let connector = self.arrived.0;
+        while let Some(Delivery { record, settler }) = self.arrived.1.next() {
             if let Some(cursor) = &mut self.cursor {
                 cursor.positions_mut(&self.snapshot.connectors[connector].name).advance(&record.position, record.next);
                 self.is_told = false;
             }
             let note = Note::of(&record, connector, &self.snapshot);
             let delivered = Delivered { record, note, settler };
-            if delivered.note().owned.as_ref().is_some_and(|owned| self.filter.matches(&owned.channel)) {
+            if self.is_wanted(&delivered) {
                 return Some(delivered);
             }
             if let Some(settler) = delivered.settler {
@@ -323,6 +330,18 @@ impl Flow {
             }
         }
         None
+    }
+
+    fn is_wanted(&self, delivered: &Delivered) -> bool {
+        let Some(owned) = delivered.note().owned.as_ref() else { return false };
+        self.filter.matches(&owned.channel)
+            && self.events.as_ref().is_none_or(|events| {
+                let wants = events.wants(&owned.message.event);
+                if wants.is_none() {
+                    self.gateway.metrics.filter_errors.inc();
+                }
+                wants == Some(true)
+            })
     }
 
     /// The event that was taken last as text, with the cursor after it. It is put together once for all who stand at the same place.
