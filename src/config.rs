@@ -96,8 +96,6 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Events that a member of a group may leave unconfirmed.
     pub max_in_flight: usize,
-    /// Events of one partition that a group may run ahead of the lowest unconfirmed one.
-    pub settled_window: usize,
 }
 
 impl Default for Limits {
@@ -109,7 +107,6 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             max_in_flight: 256,
-            settled_window: 10_000,
         }
     }
 }

@@ -336,11 +336,9 @@ impl Flow {
         let Some(owned) = delivered.note().owned.as_ref() else { return false };
         self.filter.matches(&owned.channel)
             && self.events.as_ref().is_none_or(|events| {
-                let wants = events.wants(&owned.message.event);
-                if wants.is_none() {
+                events.wants(&owned.message.event, || {
                     self.gateway.metrics.filter_errors.inc();
-                }
-                wants == Some(true)
+                })
             })
     }
 

@@ -56,13 +56,13 @@ shutdown: { delay: 1s, grace: 1m }
             readers: 3,
             reader_memory: 4 << 20,
             topics: 5,
+            settled_window: 11,
         },
         cursor: 6 << 10,
         connections: 7,
         header_timeout: Duration::from_secs(8),
         body_timeout: Duration::from_secs(9),
         max_in_flight: 10,
-        settled_window: 11,
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.shutdown, Shutdown { delay: Duration::from_secs(1), grace: Duration::from_secs(60) });

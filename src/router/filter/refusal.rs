@@ -11,6 +11,11 @@ impl Filter {
     pub(in crate::router) fn refusal(&self, event: &Event) -> Option<String> {
         match self {
             Self::Attributes(by, pairs) => pairs.iter().find_map(|pair| by.refusal(pair, event)),
+            Self::Sql(expression) => match expression.holds(event) {
+                Ok(true) => None,
+                Ok(false) => Some(format!("`{expression}` is false")),
+                Err(error) => Some(format!("`{expression}` errs: {error}")),
+            },
             Self::All(filters) => filters.iter().find_map(|filter| filter.refusal(event)),
             Self::Any(filters) => {
                 let refusals: Vec<_> = filters.iter().map(|filter| filter.refusal(event)).collect::<Option<_>>()?;
@@ -44,6 +49,7 @@ impl Display for Filter {
                 let pairs: Vec<_> = pairs.iter().map(|(name, wanted)| format!("{name}: {wanted:?}")).collect();
                 write!(f, "{{{}: {{{}}}}}", by.dialect(), pairs.join(", "))
             }
+            Self::Sql(expression) => write!(f, "{{sql: {:?}}}", expression.to_string()),
             Self::All(filters) => write!(f, "{{all: [{}]}}", list(filters)),
             Self::Any(filters) => write!(f, "{{any: [{}]}}", list(filters)),
             Self::Not(filter) => write!(f, "{{not: {filter}}}"),

@@ -91,7 +91,7 @@ proptest! {
     #[test]
     fn asking_the_candidates_is_asking_all(router in routes(), message in published()) {
         let message = Arc::new(message);
-        let (routed, explained) = (router.route(message.clone()), router.explain(message.clone()));
+        let (routed, explained) = (router.route(message.clone()), router.explain(message));
         prop_assert_eq!(format!("{routed:?}"), format!("{:?}", explained.outcome));
 
         let takes = |number: &usize| explained.verdicts[*number] == Verdict::Takes;

@@ -23,9 +23,13 @@ struct Suite {
     connector: Arc<dyn Connector>,
 }
 
+/// `limits.settled_window`.
+const WINDOW: usize = 100;
+
 async fn suite() -> Suite {
     let broker = Broker::given();
-    let connector = broker.connector(Limits { ring: RING, ..Limits::default() }, &[]).await;
+    let limits = Limits { ring: RING, settled_window: WINDOW, ..Limits::default() };
+    let connector = broker.connector(limits, &[]).await;
     Suite { broker, connector }
 }
 
@@ -45,6 +49,15 @@ impl Fixture for Suite {
 
     async fn forget_records(&self, topic: &str) {
         self.broker.forget_records(topic).await;
+    }
+
+    async fn replica(&self) -> Option<Arc<dyn Connector>> {
+        let limits = Limits { ring: RING, settled_window: WINDOW, ..Limits::default() };
+        Some(self.broker.connector(limits, &[]).await)
+    }
+
+    fn settled_window(&self) -> usize {
+        WINDOW
     }
 
     fn live_buffer(&self) -> usize {
