@@ -30,7 +30,9 @@ use crate::{
     telemetry::Deliveries,
 };
 
+mod event_filter;
 mod text;
+pub use event_filter::EventFilter;
 pub use text::Layout;
 use text::Note;
 
@@ -64,6 +66,8 @@ pub struct Reading {
     pub cursors: bool,
     /// Share the flow with the other members of this group; every event is then to be settled.
     pub group: Option<Str>,
+    /// Only these events.
+    pub events: Option<EventFilter>,
 }
 
 /// Why a flow cannot be opened.
@@ -124,6 +128,7 @@ pub struct Flow {
     gateway: Arc<Gateway>,
     snapshot: Arc<Snapshot>,
     filter: ChannelFilter,
+    events: Option<EventFilter>,
     sources: SmallVec<[OpenSource; 1]>,
     /// What has come and was not taken yet, and from which connector.
     arrived: (usize, smallvec::IntoIter<[Delivery; 1]>),
@@ -204,8 +209,9 @@ impl Gateway {
         }
         let cursor = (reading.cursors && reading.group.is_none()).then(|| Cursor::new(filter.as_str()));
         let arrived = (0, SmallVec::new().into_iter());
-        let filter = reading.channels;
-        let mut flow = Flow { gateway: self.clone(), snapshot, filter, sources, arrived, cursor, is_told: false };
+        let (filter, events) = (reading.channels, reading.events);
+        let mut flow =
+            Flow { gateway: self.clone(), snapshot, filter, events, sources, arrived, cursor, is_told: false };
         flow.stand().map_err(|_| OpenError::CursorTooLong)?;
         Ok(flow)
     }
@@ -227,7 +233,7 @@ impl Snapshot {
             }
             (From::Latest | From::Cursor(_), _) => Start::Latest,
         };
-        let group = reading.group.as_deref().map(|name| group_at_broker(name, &reading.channels));
+        let group = reading.group.as_deref().map(|name| group_at_broker(name, reading));
         let request = SubscribeRequest { topics, start, group };
         let patience = self.limits.connectors.publish_timeout;
         match timeout(patience, self.connectors[connector].connector.subscribe(request)).await {
@@ -238,9 +244,10 @@ impl Snapshot {
     }
 }
 
-/// A group's name at the broker: that of the client, and what tells groups of the same name over other channels apart.
-fn group_at_broker(name: &str, channels: &ChannelFilter) -> Str {
-    let digest: [u8; 32] = Sha256::digest(format!("{}\n", channels.as_str())).into();
+/// A group's name at the broker: that of the client, and what tells groups of the same name that read something else apart.
+fn group_at_broker(name: &str, reading: &Reading) -> Str {
+    let events = reading.events.as_ref().map_or("", EventFilter::as_str);
+    let digest: [u8; 32] = Sha256::digest(format!("{}\n{events}", reading.channels.as_str())).into();
     let [a, b, c, d, ..] = digest;
     format!("{name}.{a:02x}{b:02x}{c:02x}{d:02x}").into()
 }
@@ -279,15 +286,15 @@ impl Flow {
 
     /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.
     pub fn take(&mut self) -> Option<Delivered> {
-        let (connector, ref mut arrived) = self.arrived;
-        for Delivery { record, settler } in arrived {
+        let connector = self.arrived.0;
+        while let Some(Delivery { record, settler }) = self.arrived.1.next() {
             if let Some(cursor) = &mut self.cursor {
                 cursor.positions_mut(&self.snapshot.connectors[connector].name).advance(&record.position, record.next);
                 self.is_told = false;
             }
             let note = Note::of(&record, connector, &self.snapshot);
             let delivered = Delivered { record, note, settler };
-            if delivered.note().owned.as_ref().is_some_and(|owned| self.filter.matches(&owned.channel)) {
+            if self.is_wanted(&delivered) {
                 return Some(delivered);
             }
             if let Some(settler) = delivered.settler {
@@ -295,6 +302,18 @@ impl Flow {
             }
         }
         None
+    }
+
+    fn is_wanted(&self, delivered: &Delivered) -> bool {
+        let Some(owned) = delivered.note().owned.as_ref() else { return false };
+        self.filter.matches(&owned.channel)
+            && self.events.as_ref().is_none_or(|events| {
+                let wants = events.wants(&owned.message.event);
+                if wants.is_none() {
+                    self.gateway.metrics.filter_errors.inc();
+                }
+                wants == Some(true)
+            })
     }
 
     /// The event that was taken last as text, with the cursor after it. It is put together once for all who stand at the same place.

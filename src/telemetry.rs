@@ -50,6 +50,8 @@ pub struct Metrics {
     pub connections: Vec<Gauge<i64, AtomicI64>>,
     /// Positions that readers could not get any more.
     pub skipped: EventCounter,
+    /// Events of which a reader's filter could not tell whether it wants them.
+    pub filter_errors: EventCounter,
     connector_up: Family<Labels, Gauge<i64, AtomicI64>>,
     connector_gauges: Family<Labels, Gauge<i64, AtomicI64>>,
 }
@@ -74,6 +76,7 @@ impl Default for Metrics {
         let (publish, optional, deliver) = (Counters::default(), Counters::default(), Counters::default());
         let seconds = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(buckets()));
         let (connections, skipped) = (Family::<Labels, Gauge<i64, AtomicI64>>::default(), Counter::default());
+        let filter_errors = Counter::default();
         let (connector_up, connector_gauges) = (Family::default(), Family::default());
         registry.register("publish", "Events by what became of them", publish.clone());
         registry.register("optional_publish", "Copies to destinations that are not required", optional.clone());
@@ -81,6 +84,7 @@ impl Default for Metrics {
         registry.register("deliver", "Events to subscribers, by what became of them", deliver.clone());
         registry.register("connections", "Open connections", connections.clone());
         registry.register("skipped", "Times that a reader's position was gone", skipped.clone());
+        registry.register("reader_filter_errors", "Events that a reader's filter failed on", filter_errors.clone());
         registry.register("connector_up", "1 while the broker answers", connector_up.clone());
         registry.register("connector", "What a connector says of itself", connector_gauges.clone());
         Self {
@@ -98,6 +102,7 @@ impl Default for Metrics {
                 .map(|listener| connections.get_or_create_owned(&labels(&[("listener", listener.name())])))
                 .into(),
             skipped,
+            filter_errors,
             connector_up,
             connector_gauges,
         }

@@ -101,6 +101,7 @@ async fn open(http: &Arc<Http>, channels: ChannelFilter, query: &Query) -> Resul
         from: query.read.from.clone(),
         cursors: query.read.resume && query.read.meta,
         group: query.group.clone(),
+        events: query.read.events.clone(),
     };
     match http.gateway.open(reading).await {
         Ok(flow) => Ok(Ok(Outbound::new(flow, query, http.gateway.now().limits.max_in_flight))),

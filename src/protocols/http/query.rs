@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
 use super::{address::check_percent_encoding, problem::Problem};
-use crate::deliver::From;
+use crate::deliver::{EventFilter, From};
 
 /// The queries of a read.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub(in crate::protocols) struct ReadQuery {
     pub(in crate::protocols) meta: bool,
     /// Cursors are given.
     pub(in crate::protocols) resume: bool,
+    /// Only these events.
+    pub(in crate::protocols) events: Option<EventFilter>,
 }
 
 /// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`, which is `default` unless it is given.
@@ -30,7 +32,7 @@ pub(in crate::protocols) fn read(
     default: From,
     own: &mut dyn FnMut(&str, &str) -> Result<bool, Problem>,
 ) -> Result<ReadQuery, Problem> {
-    let mut query = ReadQuery { from: default, limit: None, meta: false, resume: true };
+    let mut query = ReadQuery { from: default, limit: None, meta: false, resume: true, events: None };
     let mut after = None;
     let mut given = SmallVec::<[Cow<'_, str>; 8]>::new();
     for pair in pairs(uri.query().unwrap_or_default()) {
@@ -49,7 +51,7 @@ pub(in crate::protocols) fn read(
             "wait" => {
                 return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
             }
-            "filter" => return Err(Problem::bad_request("query `filter` is not built yet")),
+            "filter" => query.events = Some(filter(&value)?),
             unknown => return Err(unknown_query(unknown)),
         }
         if given.contains(&key) {
@@ -122,6 +124,10 @@ fn from(value: &str) -> Result<From, Problem> {
         ))
     })?;
     Ok(From::Time(SystemTime::from(time)))
+}
+
+fn filter(expression: &str) -> Result<EventFilter, Problem> {
+    EventFilter::parse(expression).map_err(|problem| Problem::bad_request(format!("`filter={expression}`: {problem}")))
 }
 
 fn limit(value: &str) -> Result<u64, Problem> {

@@ -32,7 +32,13 @@ pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Part
 }
 
 fn reading(filter: &ChannelFilter, query: &ReadQuery) -> Reading {
-    Reading { channels: filter.clone(), from: query.from.clone(), cursors: query.resume, group: None }
+    Reading {
+        channels: filter.clone(),
+        from: query.from.clone(),
+        cursors: query.resume,
+        group: None,
+        events: query.events.clone(),
+    }
 }
 
 /// A flow that could not be opened.

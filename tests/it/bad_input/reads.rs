@@ -53,7 +53,9 @@ fn queries() -> Vec<Case> {
         ("/channels/a?resume=never", "`resume=never`: use no or yes"),
         ("/channels/a?group=g", "`group` is for WebSocket, MQTT and webhooks"),
         ("/channels/a?wait=5s", "`wait` is for pages"),
-        ("/channels/a?filter=true", "`filter` is not built yet"),
+        ("/channels/a?filter=", "`filter=`"),
+        ("/channels/a?filter=amount+%3E", "`filter=amount >`"),
+        ("/channels/a?filter=NOPE(1)", "NOPE"),
     ];
     refused.into_iter().map(|(target, says)| Case::refused(target, get(target, ""), 400, says)).collect()
 }
