@@ -121,7 +121,7 @@ impl Clients {
         config.set("group.id", name).set("group.protocol", "classic");
         config.set("partition.assignment.strategy", "cooperative-sticky"); // what stays is not interrupted by what moves
         let defaults = [
-            ("session.timeout.ms", "10000"), // after that a replica that died is replaced
+            ("session.timeout.ms", "10000"),   // after that a replica that died is replaced
             ("heartbeat.interval.ms", "1000"), // by that the others learn that something moves
             ("topic.metadata.refresh.interval.ms", "2000"), // by that the leader learns of new partitions
         ];

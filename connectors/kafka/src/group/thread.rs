@@ -213,11 +213,13 @@ impl Thread {
         let (connector, group) = (&self.around.clients.connector, &self.local.name);
         match spot {
             Spot::GoesOn(_) => {}
-            Spot::New(at) => warn!(
+            Spot::New(at) if *self.local.phase.borrow() == Phase::Beginning => warn!(
                 %connector, %group, %topic, partition, offset = at,
-                "the group has no position at the broker (the partition is new, or the position has expired): it starts at the \
-                 oldest record"
+                "the group has no position at the broker (it has expired, or the partition is new): it starts at the oldest record"
             ),
+            Spot::New(at) => {
+                info!(%connector, %group, %topic, partition, offset = at, "the group joins a new partition")
+            }
             Spot::Skipped(at, count) => {
                 self.local.figures.skipped.fetch_add(*count, Relaxed);
                 error!(
@@ -244,7 +246,8 @@ impl Thread {
     fn hand_over(&mut self, feed: &mut Feed, partitions: &Partitions) -> Result<(), Broken> {
         if !feed.consumer().assignment_lost() {
             let mut lows = self.local.group.lows();
-            let is_moving = |at: &Position| partitions.iter().any(|(topic, number)| at.topic == *topic && at.partition == *number);
+            let is_moving =
+                |at: &Position| partitions.iter().any(|(topic, number)| at.topic == *topic && at.partition == *number);
             lows = lows.iter().filter(|at| is_moving(at)).cloned().collect();
             self.ledger.commit_now(feed, &lows)?;
         }
