@@ -16,7 +16,7 @@ use std::{
 
 use meshgate_api::{
     Str,
-    connector::{ReadError, Start, SubscribeRequest},
+    connector::{GroupFigures, ReadError, Start, SubscribeRequest},
     group::{Bounds, Group, Keeper, Member},
     topic::TopicSet,
 };
@@ -178,6 +178,19 @@ impl Groups {
                 tracing::warn!(%connector, %group, "the group was not closed in time: events that were confirmed last may come again");
             }
         }
+    }
+
+    /// Those that are served here.
+    pub(crate) fn each(&self) -> Vec<GroupFigures> {
+        let by_name = self.by_name.lock();
+        let each = by_name.values().map(|local| GroupFigures {
+            name: local.name.clone(),
+            members: local.group.members() as u64,
+            unsettled: local.group.unsettled() as u64,
+            lag: local.figures.lag.load(Relaxed),
+            skipped: local.figures.skipped.load(Relaxed),
+        });
+        each.collect()
     }
 
     /// Groups, their members here, the partitions read for them, records that are not settled, that are not confirmed at the broker, that

@@ -123,10 +123,12 @@ async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
     assert_eq!(fill(&memory, "a", 3).await, 3);
     let mut held = groups::hold(&mut *member, 3).await;
     groups::settle(held.remove(1), meshgate_api::connector::Settlement::Ack);
+    assert_eq!(memory.groups()[0].lag, 2);
     drop(member);
     assert_eq!(fill(&memory, "a", 100).await, 100, "who left does not hold up others");
     let kept = memory.log.usage().1 as u64;
     assert_eq!(skipped(&memory), 102 - kept);
+    assert_eq!(memory.groups()[0].lag, 102);
     let mut member = groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await;
     let first = groups::hold(&mut *member, 1).await;
     assert_eq!(groups::ids_of(&first), [format!("e-{}", 100 - kept)], "it goes on from the oldest");

@@ -218,7 +218,7 @@ impl Thread {
                 "the group has no position at the broker (it has expired, or the partition is new): it starts at the oldest record"
             ),
             Spot::New(at) => {
-                info!(%connector, %group, %topic, partition, offset = at, "the group joins a new partition")
+                info!(%connector, %group, %topic, partition, offset = at, "the group joins a new partition");
             }
             Spot::Skipped(at, count) => {
                 self.local.figures.skipped.fetch_add(*count, Relaxed);
