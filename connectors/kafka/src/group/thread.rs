@@ -131,14 +131,22 @@ impl Thread {
     fn live(&mut self, feed: &mut Feed) -> Result<(), Broken> {
         if *self.local.phase.borrow() == Phase::Beginning {
             let topics = self.local.topics.lock().clone();
-            self.around.write_beginning(feed, &topics, &self.start)?;
+            self.around.write_beginning(feed, &mut self.ledger, &topics, &self.start)?;
         }
         feed.consumer().context().coordinator().hear(true);
         self.subscribe(feed)?;
         while !self.is_over() {
             self.round(feed)?;
         }
-        self.ledger.commit_now(feed, &self.local.group.lows())
+        if !self.ledger.commit_now(feed, &self.local.group.lows())? {
+            self.warn_of_repetition();
+        }
+        Ok(())
+    }
+
+    fn warn_of_repetition(&self) {
+        let (connector, group) = (&self.around.clients.connector, &self.local.name);
+        warn!(%connector, %group, "the broker has not taken the last positions: events that were confirmed may come again");
     }
 
     /// What is read comes again to whoever reads next.
@@ -174,7 +182,7 @@ impl Thread {
         for lane in std::mem::take(&mut self.halted).into_iter().chain(lane) {
             self.read(feed, lane)?;
         }
-        if let Some(problem) = self.ledger.hear(feed) {
+        if let Some(problem) = self.ledger.hear() {
             info!(connector = %self.around.clients.connector, group = %self.local.name, "a commit is tried again: {problem}");
         }
         self.ledger.commit(feed, &self.local.group.lows())?;
@@ -249,7 +257,9 @@ impl Thread {
             let is_moving =
                 |at: &Position| partitions.iter().any(|(topic, number)| at.topic == *topic && at.partition == *number);
             lows = lows.iter().filter(|at| is_moving(at)).cloned().collect();
-            self.ledger.commit_now(feed, &lows)?;
+            if !self.ledger.commit_now(feed, &lows)? {
+                self.warn_of_repetition();
+            }
         }
         for (topic, partition) in partitions {
             self.local.group.close(topic, *partition);
