@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    LINGER, Local, Phase,
+    LINGER, Local, Phase, Served,
     begin::{Known, Spot},
     closing,
     commit::Ledger,
@@ -51,19 +51,15 @@ pub(super) struct Surroundings {
     pub(super) clients: Clients,
     pub(super) metadata: Arc<Metadata>,
     pub(super) runtime: Handle,
+    pub(super) served: Arc<Served>,
     /// Bytes that are asked for at once.
     pub(super) fetch: usize,
 }
-
-/// Asked or told about the group.
-type About<T> = Box<dyn Fn(&Local) -> T + Send>;
 
 struct Thread {
     around: Surroundings,
     local: Arc<Local>,
     start: Start,
-    /// Whether it is found without members, and closed to new ones.
-    is_left: About<bool>,
     ledger: Ledger,
     subscribed: BTreeSet<Str>,
     /// When it was subscribed first.
@@ -79,21 +75,14 @@ struct Thread {
     ends: Option<oneshot::Receiver<Result<Positions, String>>>,
 }
 
-/// Starts the thread. `over` is told when it ends.
-pub(super) fn start(
-    around: Surroundings,
-    local: Arc<Local>,
-    start: Start,
-    is_left: About<bool>,
-    over: About<()>,
-) -> Result<(), String> {
+/// Starts the thread.
+pub(super) fn start(around: Surroundings, local: Arc<Local>, start: Start) -> Result<(), String> {
     let now = Instant::now();
     let thread = Thread {
         changes: around.clients.identities.changes(),
         around,
         local,
         start,
-        is_left,
         ledger: Ledger::default(),
         subscribed: BTreeSet::new(),
         joining: None,
@@ -104,10 +93,10 @@ pub(super) fn start(
         ends: None,
     };
     spawn(format!("{}-group", thread.around.clients.connector), move || {
-        let local = thread.local.clone();
+        let (local, served) = (thread.local.clone(), thread.around.served.clone());
         thread.run();
         local.group.end(closing());
-        over(&local);
+        served.end(&local);
         local.phase.send_replace(Phase::Over);
     })
 }
@@ -163,7 +152,7 @@ impl Thread {
         if self.local.group.members() > 0 {
             self.last_seen = Instant::now();
         }
-        if self.last_seen.elapsed() >= LINGER && (self.is_left)(&self.local) {
+        if self.last_seen.elapsed() >= LINGER && self.around.served.leave(&self.local) {
             self.local.is_closing.store(true, Relaxed);
         }
         self.local.is_closing.load(Relaxed)
