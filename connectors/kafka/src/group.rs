@@ -16,7 +16,7 @@ use std::{
 
 use meshgate_api::{
     Str,
-    connector::{GroupFigures, ReadError, SubscribeRequest},
+    connector::{GroupFigures, ReadError, Start, SubscribeRequest},
     group::{Bounds, Group, Keeper, Member},
     topic::TopicSet,
 };
@@ -118,6 +118,10 @@ impl Groups {
     }
 
     fn enter(&self, name: Str, request: SubscribeRequest) -> Result<(Arc<Local>, Member), ReadError> {
+        if name.is_empty() || name.contains('\0') || matches!(request.start, Start::After(_)) {
+            let detail = "a group has a name without null characters, and positions of its own";
+            return Err(ReadError::Unsupported { detail: detail.into() });
+        }
         let mut by_name = self.served.by_name.lock();
         if let Some(local) = by_name.get(&name) {
             *local.topics.lock() = request.topics;

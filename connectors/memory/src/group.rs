@@ -111,7 +111,10 @@ impl Groups {
             return Err(ReadError::Busy { detail: format!("the connector remembers {GROUPS} groups already") });
         }
         let present = match by_name.remove(&name) {
-            Some(State::Present(present)) => present,
+            Some(State::Present(present)) => {
+                present.turn_to(request.topics);
+                present
+            }
             Some(State::Absent(left)) => {
                 self.count_skipped(&name, &left);
                 self.begin(&name, request.topics, |lane| returned(&left, &lane), &left)
@@ -272,6 +275,17 @@ impl Groups {
 }
 
 impl Present {
+    /// The routes may have changed since others joined.
+    fn turn_to(&self, topics: TopicSet) {
+        let mut holder = self.holder.lock();
+        let Some(holder) = holder.as_mut().filter(|holder| *holder.topics() != topics) else { return };
+        for left in self.group.resumes().into_iter().filter(|resume| !topics.contains(&resume.at.topic)) {
+            self.group.close(&left.at.topic, 0);
+        }
+        holder.turn_to(topics);
+        self.door.attend();
+    }
+
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Records> {
         match (&mut *self.holder.lock(), NonZeroUsize::new(self.group.room(None))) {
             (Some(holder), Some(room)) => holder.poll_read(cx, room.min(READ_RECORDS)),

@@ -49,14 +49,16 @@ impl Ledger {
         problem
     }
 
-    /// Commits what has changed, if it is time to.
+    /// Whether it is time to commit what has changed.
+    pub(super) fn is_due(&self) -> bool {
+        self.under_way.is_none() && self.last.is_none_or(|last| last.elapsed() >= PACE)
+    }
+
+    /// Commits what has changed.
     pub(super) fn commit(&mut self, feed: &Feed, lows: &Positions) -> Result<(), Broken> {
-        if self.under_way.is_some() || self.last.is_some_and(|last| last.elapsed() < PACE) {
-            return Ok(());
-        }
+        self.last = Some(Instant::now());
         let changed: Vec<_> = news(lows, &self.committed).cloned().collect();
         if !changed.is_empty() {
-            self.last = Some(Instant::now());
             self.under_way = Some(begin(feed, changed)?);
         }
         Ok(())

@@ -104,15 +104,24 @@ pub(super) fn start(around: Surroundings, local: Arc<Local>, start: Start) -> Re
 impl Thread {
     /// Until the group is closed or left; a consumer that cannot go on is made anew.
     fn run(mut self) {
+        self.wait_for_broker();
         while !self.is_over() {
             let config = self.around.clients.member(&self.local.name, QUEUE, self.around.fetch);
             let ended = Feed::open(&self.around.clients, &config, self.local.door.0.clone())
                 .and_then(|mut feed| self.live(&mut feed).inspect_err(|_| self.forget()));
             if let Err(Broken(reason)) = ended {
                 let (connector, group) = (&self.around.clients.connector, &self.local.name);
-                info!(%connector, %group, "the group's consumer is made anew: {reason}");
+                warn!(%connector, %group, "the group's consumer is made anew: {reason}");
                 self.local.door.0.wait(REST);
             }
+            self.wait_for_broker();
+        }
+    }
+
+    /// While it is away, as the connector's health tells.
+    fn wait_for_broker(&mut self) {
+        while !self.is_over() && self.around.runtime.block_on(self.around.metadata.fresh()).is_err() {
+            self.local.door.0.wait(REST);
         }
     }
 
@@ -174,7 +183,9 @@ impl Thread {
         if let Some(problem) = self.ledger.hear() {
             info!(connector = %self.around.clients.connector, group = %self.local.name, "a commit is tried again: {problem}");
         }
-        self.ledger.commit(feed, &self.local.group.lows())?;
+        if self.ledger.is_due() {
+            self.ledger.commit(feed, &self.local.group.lows())?;
+        }
         if self.chores.elapsed() >= CHORES {
             self.chores = Instant::now();
             self.do_chores(feed)?;
