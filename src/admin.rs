@@ -7,22 +7,30 @@ use axum::{
     extract::State,
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use meshgate_api::outcome::OUTCOME_NAMES;
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use tokio::{runtime, sync::oneshot};
 
 use crate::{
     gateway::{Gateway, NamedConnector},
-    protocols::http::{Problem, server::Server},
+    protocols::http::{
+        Problem,
+        server::{Bounds, Server},
+    },
+    reload::{LastReload, Outcome},
     shutdown::Drain,
 };
+
+mod explain;
 
 /// Of the document at `/status`: raised when a member changes its meaning or goes.
 const STATUS_FORMAT: u32 = 1;
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Whatever the limits of the other listeners are.
+const BOUNDS: Bounds = Bounds { connections: 1000, header_timeout: Duration::from_secs(10) };
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -35,6 +43,8 @@ pub struct Admin {
     pub listeners: Vec<(&'static str, String)>,
     /// When the gateway started.
     pub started: std::time::Instant,
+    /// What became of the last reload.
+    pub reloaded: Outcome,
 }
 
 /// Serves until the process ends. Fails if the address cannot be bound or no thread can be had; returns the bound address.
@@ -51,7 +61,7 @@ pub async fn serve(admin: Admin, address: String) -> Result<std::net::SocketAddr
                     let told = bound.send(Ok(server.address()));
                     let (_never, forever) = crate::shutdown::drain();
                     if told.is_ok() {
-                        server.serve(router(admin), forever, Gauge::default()).await;
+                        server.serve(router(admin), forever, || BOUNDS, Gauge::default()).await;
                     }
                 }
                 Err(problem) => drop(bound.send(Err(format!("{address}: {problem}")))),
@@ -68,8 +78,12 @@ fn router(admin: Admin) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/explain", post(explain::explain))
         .fallback(async || {
-            Problem::new(StatusCode::NOT_FOUND, "the admin listener has /livez, /readyz, /metrics and /status")
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "the admin listener has /livez, /readyz, /metrics, /status and /explain",
+            )
         })
         .with_state(Arc::new(admin))
 }
@@ -77,7 +91,8 @@ fn router(admin: Admin) -> Router {
 /// Ready once every connector that a required destination needs was up once; with `?strict=true` only while all are up.
 async fn readyz(State(admin): State<Arc<Admin>>, uri: Uri) -> Response {
     let strict = uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "strict=true"));
-    let connectors = &admin.gateway.connectors;
+    let snapshot = admin.gateway.now();
+    let connectors = &snapshot.connectors;
     let was_up = connectors.iter().filter(|each| each.required).all(|each| each.connector.health().was_up);
     let all_up = connectors.iter().all(|each| each.connector.health().up);
     let draining = admin.drain.has_begun();
@@ -100,17 +115,17 @@ fn health(connector: &NamedConnector) -> Value {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.gateway.metrics.text(&admin.gateway.connectors) {
+    match admin.gateway.metrics.text(&admin.gateway.now().connectors) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(problem) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem.to_string()).into_response(),
     }
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Response {
-    let gateway = &admin.gateway;
+    let snapshot = admin.gateway.now();
     let listeners: Vec<_> =
         admin.listeners.iter().map(|(name, address)| json!({ "name": name, "address": address })).collect();
-    let connectors: Vec<_> = gateway
+    let connectors: Vec<_> = snapshot
         .connectors
         .iter()
         .map(|connector| {
@@ -120,15 +135,14 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
             status
         })
         .collect();
-    let routes: Vec<_> = gateway
+    let routes: Vec<_> = snapshot
         .router
         .routes()
         .iter()
         .enumerate()
         .map(|(number, route)| {
-            let (outcomes, delivered) = gateway.metrics.of_route(number);
-            let published: serde_json::Map<_, _> =
-                OUTCOME_NAMES.iter().zip(outcomes).map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+            let published = by_name(snapshot.counters.published_by_route(number));
+            let delivered = by_name(snapshot.counters.delivered(number).counts());
             json!({ "name": route.name(), "published": published, "delivered": delivered })
         })
         .collect();
@@ -141,8 +155,19 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "connectors": connectors,
         "routes": routes,
         "subscriptions": [],
+        "edition": snapshot.edition,
+        "reload": admin.reloaded.lock().as_ref().map(reload),
     });
     json_response(StatusCode::OK, &status)
+}
+
+fn reload(last: &LastReload) -> Value {
+    let outcome = if last.problems.is_empty() { "taken over" } else { "refused" };
+    json!({ "time": last.time.as_deref(), "outcome": outcome, "problems": last.problems })
+}
+
+fn by_name(counts: impl Iterator<Item = (&'static str, u64)>) -> Value {
+    counts.map(|(name, count)| (name.to_owned(), json!(count))).collect::<serde_json::Map<_, _>>().into()
 }
 
 fn json_response(status: StatusCode, document: &Value) -> Response {

@@ -1,25 +1,28 @@
 //! The running gateway: configuration → connectors → routes → listeners; then the drain.
 
 use std::{
-    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use futures::future::join_all;
-use meshgate_api::connector::Context;
+use meshgate_api::settings::Problem;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::Semaphore,
+    task::{AbortHandle, JoinHandle},
     time::{sleep, timeout},
 };
 
 use crate::{
     admin::{self, Admin},
+    assembly::Assembly,
     config::{Config, Shutdown},
-    gateway::{Gateway, Listener, NamedConnector},
-    protocols::http::{Http, server::Server},
-    router::Router,
+    gateway::{Gateway, Listener},
+    protocols::http::{
+        Http,
+        server::{Bounds, Server},
+    },
+    reload::{Leaving, Outcome, Reload, Source},
     shutdown::drain,
     telemetry::Metrics,
 };
@@ -31,52 +34,52 @@ pub enum StartError {
     #[error("cannot listen on {0}")]
     Bind(String),
     /// A connector refuses to be made.
-    #[error("connector {name}: {problem}")]
-    Connector {
-        /// Its name.
-        name: String,
-        /// Why.
-        problem: String,
-    },
+    #[error("{0}")]
+    Config(Problem),
     /// The system does not let signals be caught.
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
 }
 
-/// Serves `config` until a signal has ended it in order. `greet` is told where it listens.
-pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])) -> Result<(), StartError> {
+/// Serves `config` until a signal has ended it in order, and goes over to what its `source` becomes. `greet` is told where it listens.
+pub async fn serve(
+    config: Config,
+    source: Option<Source>,
+    greet: impl FnOnce(&[(&'static str, String)]),
+) -> Result<(), StartError> {
     let started = Instant::now();
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let Config { http, admin, connectors, router, limits, cursor, shutdown } = config;
+    let (http, admin) = (config.http.clone(), config.admin.clone());
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
-    let required = required_connectors(&router);
-    let readers = Arc::new(Semaphore::new(limits.readers));
-    let mut running = Vec::new();
-    for (number, crate::config::Connector { spec, kind, configured }) in connectors.into_iter().enumerate() {
-        let context = Context { name: spec.name.as_str().into(), limits, readers: readers.clone() };
-        let connector = configured
-            .connect(context)
-            .map_err(|problem| StartError::Connector { name: spec.name.clone(), problem })?;
-        running.push(NamedConnector { name: spec.name.into(), kind, required: required.contains(&number), connector });
-    }
-    let route_names: Vec<_> = router.routes().iter().map(|route| route.name().to_string()).collect();
-    let metrics = Arc::new(Metrics::new(&route_names));
-    let gateway = Arc::new(Gateway::new(router, running, limits, cursor, metrics));
+    let metrics = Arc::new(Metrics::default());
+    let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
+    let gateway = Arc::new(Gateway::new(snapshot, metrics));
     let (unready, not_ready) = drain();
     let (stop, stopping) = drain();
     let mut listeners = vec![("http", server.address().to_string())];
-    let shown = Admin { gateway: gateway.clone(), drain: not_ready, listeners: listeners.clone(), started };
+    let reloaded = Outcome::default();
+    let shown = Admin {
+        gateway: gateway.clone(),
+        drain: not_ready,
+        listeners: listeners.clone(),
+        started,
+        reloaded: reloaded.clone(),
+    };
     let bound = admin::serve(shown, admin.address).await.map_err(StartError::Bind)?;
     listeners.push(("admin", bound.to_string()));
-    let connections = gateway.metrics.connections[Listener::Http as usize].clone();
-    let http = Http::new(gateway.clone(), http.default_channel.map(Into::into), stopping.clone());
-    let serving = tokio::spawn(server.serve(http.service(), stopping, connections));
+    let count = gateway.metrics.connections[Listener::Http as usize].clone();
+    let http = Http::new(gateway.clone(), stopping.clone());
+    let serving = tokio::spawn(server.serve(http.service(), stopping, bounds(gateway.clone()), count));
+    let leaving = Leaving::default();
+    let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));
+    let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;
     greet(&listeners);
     signals.first().await;
+    reloading.inspect(AbortHandle::abort);
     unready.begin();
-    let ending = end(&gateway, shutdown, || stop.begin(), serving);
+    let ending = end(&gateway, &leaving, || stop.begin(), serving);
     tokio::select! {
         () = ending => {}
         () = signals.first() => tracing::warn!("a second signal: stopping at once"),
@@ -84,19 +87,23 @@ pub async fn serve(config: Config, greet: impl FnOnce(&[(&'static str, String)])
     Ok(())
 }
 
-/// The numbers of the connectors that a required destination needs.
-fn required_connectors(router: &Router) -> HashSet<usize> {
-    let destinations = router.routes().iter().flat_map(|route| route.destinations());
-    destinations.filter(|destination| destination.required()).map(|destination| destination.connector()).collect()
+/// What clients may take of a listener, at each moment.
+fn bounds(gateway: Arc<Gateway>) -> impl Fn() -> Bounds + Send {
+    move || {
+        let limits = gateway.now().limits;
+        Bounds { connections: limits.connections, header_timeout: limits.header_timeout }
+    }
+}
+
+/// From now on SIGHUP does not end the process.
+fn start_reloading(reload: Reload) -> std::io::Result<AbortHandle> {
+    let hangups = signal(SignalKind::hangup())?;
+    Ok(tokio::spawn(reload.run(hangups)).abort_handle())
 }
 
 /// Waits `delay`, stops accepting, lets what is in flight finish, and closes the connectors; all within `grace`.
-async fn end(
-    gateway: &Gateway,
-    Shutdown { delay, grace }: Shutdown,
-    stop: impl FnOnce(),
-    serving: tokio::task::JoinHandle<()>,
-) {
+async fn end(gateway: &Gateway, leaving: &Leaving, stop: impl FnOnce(), serving: JoinHandle<()>) {
+    let Shutdown { delay, grace } = gateway.now().shutdown;
     let deadline = tokio::time::Instant::now() + grace;
     tracing::info!("draining");
     sleep(delay.min(grace)).await;
@@ -108,17 +115,9 @@ async fn end(
         Ok(Err(problem)) => tracing::error!(%problem, "the HTTP listener failed: what it had in flight is unknown"),
         Err(_) => tracing::warn!("`shutdown.grace` is over: connections that were still busy are closed"),
     }
-    let closing = gateway.connectors.iter().map(|named| async move {
-        let left = named.connector.shutdown(deadline).await;
-        if left > 0 {
-            tracing::error!(
-                connector = &*named.name,
-                left,
-                "events were still unanswered: their publishers were told `unknown`"
-            );
-        }
-    });
-    join_all(closing).await;
+    let snapshot = gateway.now();
+    let closing = join_all(snapshot.connectors.iter().map(|named| named.close(deadline)));
+    tokio::join!(closing, leaving.close_all(deadline));
 }
 
 /// SIGTERM and SIGINT.

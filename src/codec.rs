@@ -12,6 +12,7 @@ use meshgate_api::{
 use uuid::Uuid;
 
 pub mod http;
+pub mod websocket;
 
 /// Extensions that show a reader where an event stands; they are taken off when it is published again.
 pub const META_EXTENSIONS: [&str; 2] = ["meshgatecursor", "meshgatechannel"];

@@ -7,23 +7,28 @@
 use std::{fmt, path::Path, time::Duration};
 
 use meshgate_api::{
-    connector::{Configured, Kind, Limits},
-    settings::Problems,
+    connector::{self, Configured, Kind},
+    settings::{Node, Problems},
 };
 
 use crate::router::{Router, spec::ConnectorSpec};
 
 mod decode;
-mod file;
+mod files;
 mod interpolate;
 mod issue;
 mod yaml;
 
+pub use files::Files;
 pub use interpolate::Environment;
 pub use issue::Issue;
 
 /// The configuration that serves where there is no file, as a file.
 pub const DEFAULT: &str = include_str!("../config/default.yaml");
+
+/// The JSON Schema (2020-12) of the configuration, for editors. It knows shapes and ranges of numbers; what only the whole shows, such as
+/// names that lead nowhere, [`load`] finds.
+pub const SCHEMA: &str = include_str!("../config/schema.json");
 
 /// A whole configuration without problems.
 #[derive(Debug)]
@@ -36,12 +41,12 @@ pub struct Config {
     pub connectors: Vec<Connector>,
     /// `routes`, compiled with these connectors in this order.
     pub router: Router,
-    /// `limits`, as far as connectors keep them, with `max_body` from `listeners.http`.
+    /// `limits`
     pub limits: Limits,
-    /// `limits.cursor`: bytes of the longest cursor.
-    pub cursor: usize,
     /// `shutdown`
     pub shutdown: Shutdown,
+    /// All of it as it was written, filled in: what a later one is compared with.
+    pub written: Node,
 }
 
 /// `listeners.http`
@@ -53,6 +58,20 @@ pub struct HttpListener {
     pub max_body: usize,
     /// The channel of `POST /`.
     pub default_channel: Option<String>,
+    /// Origins whose pages may send requests, each as browsers write it: `https://app.example:8443`.
+    pub origins: Vec<String>,
+}
+
+/// Only this machine is served.
+impl Default for HttpListener {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:8080".into(),
+            max_body: connector::Limits::default().max_body,
+            default_channel: None,
+            origins: Vec::new(),
+        }
+    }
 }
 
 /// `listeners.admin`
@@ -62,6 +81,43 @@ pub struct AdminListener {
     pub address: String,
 }
 
+/// `limits`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Those that connectors keep too, with `max_body` from `listeners.http`.
+    pub connectors: connector::Limits,
+    /// Bytes of the longest cursor.
+    pub cursor: usize,
+    /// Open connections of all listeners but admin.
+    pub connections: usize,
+    /// Within it a request's head has arrived.
+    pub header_timeout: Duration,
+    /// Within it a request's body has arrived.
+    pub body_timeout: Duration,
+    /// Events that a member of a group may leave unconfirmed.
+    pub max_in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connectors: connector::Limits::default(),
+            cursor: 4 << 10,
+            connections: 10_000,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            max_in_flight: 256,
+        }
+    }
+}
+
+/// Only this machine is served.
+impl Default for AdminListener {
+    fn default() -> Self {
+        Self { address: "127.0.0.1:9090".into() }
+    }
+}
+
 /// `shutdown`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
@@ -69,6 +125,12 @@ pub struct Shutdown {
     pub delay: Duration,
     /// All of the shutdown, `delay` included.
     pub grace: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { delay: Duration::ZERO, grace: Duration::from_secs(25) }
+    }
 }
 
 /// One entry of `connectors`.
@@ -89,8 +151,17 @@ impl fmt::Debug for Connector {
 
 /// Reads the file at `path`. `kinds` are the connector kinds of this program.
 pub fn load(path: &Path, kinds: &[&dyn Kind], environment: &Environment<'_>) -> Result<Config, Vec<Issue>> {
-    let text = file::text(path).map_err(|problem| vec![Issue::new(path, problem)])?;
-    parse(&text, path, kinds, environment)
+    read(path, kinds, environment).1
+}
+
+/// The same, and which files were read for it.
+pub fn read(path: &Path, kinds: &[&dyn Kind], environment: &Environment<'_>) -> (Files, Result<Config, Vec<Issue>>) {
+    let mut files = Files::default();
+    let config = match files.text(path) {
+        Ok(text) => parse_with(&text, path, kinds, environment, &mut files),
+        Err(problem) => Err(vec![Issue::new(path, problem)]),
+    };
+    (files, config)
 }
 
 /// Reads `text`, whose file is called `path` in issues; relative `${file:…}` start in its folder.
@@ -100,11 +171,21 @@ pub fn parse(
     kinds: &[&dyn Kind],
     environment: &Environment<'_>,
 ) -> Result<Config, Vec<Issue>> {
+    parse_with(text, path, kinds, environment, &mut Files::default())
+}
+
+fn parse_with(
+    text: &str,
+    path: &Path,
+    kinds: &[&dyn Kind],
+    environment: &Environment<'_>,
+    files: &mut Files,
+) -> Result<Config, Vec<Issue>> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let problems = Problems::default();
     let config = yaml::parse(text, &problems).and_then(|mut tree| {
-        interpolate::fill(&mut tree, folder, environment, &problems);
-        decode::config(&tree, kinds, &problems)
+        interpolate::fill(&mut tree, folder, environment, files, &problems);
+        decode::config(tree, kinds, &problems)
     });
     match config {
         Some(config) if problems.is_empty() => Ok(config),

@@ -7,7 +7,7 @@
 use std::{
     num::NonZeroUsize,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 
@@ -15,24 +15,35 @@ use bytes::Bytes;
 use futures::future::join_all;
 use meshgate_api::{
     Str,
-    connector::{Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
+    connector::{Delivery, ReadError, Record, Settlement, Settler, Start, SubscribeRequest, Subscription},
     cursor::{Cursor, CursorError},
     event::Event,
+    json,
+    topic::TopicSet,
 };
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
 use crate::{
-    gateway::Gateway,
+    gateway::{Gateway, Snapshot},
     router::{ChannelFilter, Source},
+    shutdown::Drain,
+    telemetry::Deliveries,
 };
 
+mod event_filter;
+mod joining;
 mod text;
+pub use event_filter::EventFilter;
 pub use text::Layout;
 use text::Note;
 
 /// Records taken out of a subscription at once; [`meshgate_api::connector::READ_BYTES`] bounds their bytes.
 const READ_RECORDS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+
+/// After so many arrivals without an event that matches, other tasks have their turn.
+const LOOKS: usize = 16;
 
 /// Where a flow begins.
 #[derive(Clone, Debug)]
@@ -45,6 +56,21 @@ pub enum From {
     Time(SystemTime),
     /// After the events that a cursor's reader has seen.
     Cursor(Str),
+}
+
+/// What is to be read, and how.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The channels.
+    pub channels: ChannelFilter,
+    /// Where to begin; in a group that exists already it does not count.
+    pub from: From,
+    /// Give a cursor after each event. A group has none: its position is at the broker.
+    pub cursors: bool,
+    /// Share the flow with the other members of this group; every event is then to be settled.
+    pub group: Option<Str>,
+    /// Only these events.
+    pub events: Option<EventFilter>,
 }
 
 /// Why a flow cannot be opened.
@@ -70,7 +96,10 @@ pub enum OpenError {
     /// A connector cannot do what was asked.
     #[error("{0}")]
     Unsupported(String),
-    /// Not now: a limit is reached, or a broker is away.
+    /// Not now: as many readers as there may be are reading.
+    #[error("{0}")]
+    Busy(String),
+    /// Not now: a broker is away.
     #[error("{0}")]
     NotNow(String),
 }
@@ -100,7 +129,15 @@ const TOO_LONG: &str = "the reader's cursor is longer than `limits.cursor`: narr
 /// The events of one channel filter, from one start on.
 pub struct Flow {
     gateway: Arc<Gateway>,
+    snapshot: Arc<Snapshot>,
+    /// Begins when the gateway serves another snapshot.
+    superseded: Drain,
     filter: ChannelFilter,
+    events: Option<EventFilter>,
+    /// Its name at the broker.
+    group: Option<Str>,
+    /// Where topics begin that a reload brings.
+    fresh: Start,
     sources: SmallVec<[OpenSource; 1]>,
     /// What has come and was not taken yet, and from which connector.
     arrived: (usize, smallvec::IntoIter<[Delivery; 1]>),
@@ -112,35 +149,66 @@ pub struct Flow {
 
 struct OpenSource {
     connector: usize,
+    topics: TopicSet,
     subscription: Box<dyn Subscription>,
 }
 
 /// One event for the subscriber.
 #[derive(Debug)]
-pub struct Delivered(Arc<Record>);
+pub struct Delivered {
+    record: Arc<Record>,
+    /// Where the record's own note is of another time.
+    note: Option<Box<Note>>,
+    settler: Option<Settler>,
+}
+
+/// In a group the duty to say what became of an event. Dropped unused, the event is delivered again.
+pub struct Confirmation {
+    settler: Settler,
+    deliveries: Option<Deliveries>,
+}
+
+impl Confirmation {
+    /// Says how the delivery ended.
+    pub fn settle(self, settlement: Settlement) {
+        if let Some(deliveries) = &self.deliveries {
+            deliveries.settled(&settlement);
+        }
+        self.settler.settle(settlement);
+    }
+}
 
 impl Gateway {
-    /// Subscribes to everything that `filter` reads.
-    pub async fn open(
-        self: &Arc<Self>,
-        filter: ChannelFilter,
-        from: From,
-        with_cursors: bool,
-    ) -> Result<Flow, OpenError> {
-        let plan = self.router.plan(&filter).ok_or(OpenError::NoRoute)?;
-        let asked = match &from {
+    /// Subscribes to everything that the channel filter reads.
+    pub async fn open(self: &Arc<Self>, reading: Reading) -> Result<Flow, OpenError> {
+        let filter = &reading.channels;
+        let snapshot = Arc::clone(&self.now());
+        let plan = snapshot.router.plan(filter).ok_or(OpenError::NoRoute)?;
+        let asked = match &reading.from {
+            From::Cursor(_) if reading.group.is_some() => {
+                return Err(OpenError::Unsupported(
+                    "a group goes on from its own position: leave the cursor out".into(),
+                ));
+            }
             From::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
             _ => None,
         };
-        let opening = plan.into_iter().map(|source| self.open_source(source, &from, asked.as_ref()));
+        let group = reading.group.as_deref().map(|name| group_at_broker(name, &reading));
+        let opening = plan.into_iter().map(|source| {
+            let start = snapshot.start(source.connector, &reading.from, asked.as_ref());
+            snapshot.open_source(source, start, group.clone())
+        });
         let (mut sources, mut gone) = (SmallVec::new(), Vec::new());
         for opened in join_all(opening).await {
             match opened {
                 Ok(source) => sources.push(source),
                 Err((connector, ReadError::Gone { resume, detail })) => gone.push((connector, resume, detail)),
                 Err((_, ReadError::Unsupported { detail })) => return Err(OpenError::Unsupported(detail)),
+                Err((connector, problem @ ReadError::Busy { .. })) => {
+                    return Err(OpenError::Busy(format!("{}: {problem}", snapshot.connectors[connector].name)));
+                }
                 Err((connector, problem)) => {
-                    return Err(OpenError::NotNow(format!("{}: {problem}", self.connectors[connector].name)));
+                    return Err(OpenError::NotNow(format!("{}: {problem}", snapshot.connectors[connector].name)));
                 }
             }
         }
@@ -148,52 +216,91 @@ impl Gateway {
             self.metrics.skipped.inc();
             let mut cursor = asked.unwrap_or_else(|| Cursor::new(filter.as_str()));
             for (connector, resume, _) in &gone {
-                *cursor.positions_mut(&self.connectors[*connector].name) = resume.clone();
+                *cursor.positions_mut(&snapshot.connectors[*connector].name) = resume.clone();
             }
             let detail = gone.into_iter().map(|(_, _, detail)| detail).collect::<Vec<_>>().join("; ");
             return Err(OpenError::Gone { cursor: cursor.encode(), detail });
         }
-        let cursor = with_cursors.then(|| Cursor::new(filter.as_str()));
-        let arrived = (0, SmallVec::new().into_iter());
-        let mut flow = Flow { gateway: self.clone(), filter, sources, arrived, cursor, is_told: false };
+        let cursor = (reading.cursors && reading.group.is_none()).then(|| Cursor::new(filter.as_str()));
+        let mut flow = Flow {
+            gateway: self.clone(),
+            superseded: snapshot.superseded.clone(),
+            snapshot,
+            fresh: reading.from.in_fresh_topics(),
+            filter: reading.channels,
+            events: reading.events,
+            group,
+            sources,
+            arrived: (0, SmallVec::new().into_iter()),
+            cursor,
+            is_told: false,
+        };
         flow.stand().map_err(|_| OpenError::CursorTooLong)?;
         Ok(flow)
+    }
+}
+
+impl Snapshot {
+    /// Where reading from a connector begins.
+    fn start(&self, connector: usize, from: &From, cursor: Option<&Cursor>) -> Start {
+        match (from, cursor) {
+            (From::Cursor(_), Some(cursor)) => {
+                Start::After(cursor.positions(&self.connectors[connector].name).cloned().unwrap_or_default())
+            }
+            (From::Earliest, _) => Start::Earliest,
+            (From::Time(time), _) => Start::At(*time),
+            (From::Latest | From::Cursor(_), _) => Start::Latest,
+        }
     }
 
     async fn open_source(
         &self,
-        source: Source,
-        from: &From,
-        cursor: Option<&Cursor>,
+        Source { connector, topics }: Source,
+        start: Start,
+        group: Option<Str>,
     ) -> Result<OpenSource, (usize, ReadError)> {
-        let Source { connector, topics } = source;
-        let start = match (from, cursor) {
-            (From::Earliest, _) => Start::Earliest,
-            (From::Time(time), _) => Start::At(*time),
-            (From::Cursor(_), Some(cursor)) => {
-                Start::After(cursor.positions(&self.connectors[connector].name).cloned().unwrap_or_default())
-            }
-            (From::Latest | From::Cursor(_), _) => Start::Latest,
-        };
-        let request = SubscribeRequest { topics, start, group: None };
-        let patience = self.limits.publish_timeout;
+        let request = SubscribeRequest { topics: topics.clone(), start, group };
+        let patience = self.limits.connectors.publish_timeout;
         match timeout(patience, self.connectors[connector].connector.subscribe(request)).await {
-            Ok(Ok(subscription)) => Ok(OpenSource { connector, subscription }),
+            Ok(Ok(subscription)) => Ok(OpenSource { connector, topics, subscription }),
             Ok(Err(problem)) => Err((connector, problem)),
             Err(_) => Err((connector, ReadError::Down { detail: format!("no answer within {patience:?}") })),
         }
     }
 }
 
+/// A group's name at the broker: that of the client, and what tells groups of the same name that read something else apart.
+fn group_at_broker(name: &str, reading: &Reading) -> Str {
+    let events = reading.events.as_ref().map_or("", EventFilter::as_str);
+    let digest: [u8; 32] = Sha256::digest(format!("{}\n{events}", reading.channels.as_str())).into();
+    let [a, b, c, d, ..] = digest;
+    format!("{name}.{a:02x}{b:02x}{c:02x}{d:02x}").into()
+}
+
 impl Flow {
+    /// The next event. Also when much passes that does not match, other tasks have their turn.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivered, Ended>> {
+        for _ in 0..LOOKS {
+            if let Some(event) = self.take() {
+                return Poll::Ready(Ok(event));
+            }
+            ready!(self.poll_arrival(cx))?;
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
     /// Ready when [`take`](Self::take) has something to look at.
     pub fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
         if !self.arrived.1.as_slice().is_empty() {
             return Poll::Ready(Ok(()));
         }
+        while self.superseded.poll_begun(cx).is_ready() {
+            self.go_over();
+        }
         let turns = self.sources.len();
         for at in 0..turns {
-            let OpenSource { connector, subscription } = &mut self.sources[at];
+            let OpenSource { connector, subscription, .. } = &mut self.sources[at];
             if let Poll::Ready(next) = subscription.poll_next(cx, READ_RECORDS) {
                 let connector = *connector;
                 let arrived = next.map_err(|problem| self.ended(connector, problem))?;
@@ -207,25 +314,58 @@ impl Flow {
 
     /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.
     pub fn take(&mut self) -> Option<Delivered> {
-        let (connector, ref mut arrived) = self.arrived;
-        for Delivery { record, .. } in arrived {
+        let connector = self.arrived.0;
+        while let Some(Delivery { record, settler }) = self.arrived.1.next() {
             if let Some(cursor) = &mut self.cursor {
-                cursor.positions_mut(&self.gateway.connectors[connector].name).advance(&record.position, record.next);
+                cursor.positions_mut(&self.snapshot.connectors[connector].name).advance(&record.position, record.next);
                 self.is_told = false;
             }
-            let owned = Note::of(&record, || self.gateway.router.owner(connector, &record)).owned.as_ref();
-            if owned.is_some_and(|owned| self.filter.matches(&owned.channel)) {
-                return Some(Delivered(record));
+            let note = Note::of(&record, connector, &self.snapshot);
+            let delivered = Delivered { record, note, settler };
+            if self.is_wanted(&delivered) {
+                return Some(delivered);
+            }
+            if let Some(settler) = delivered.settler {
+                settler.settle(Settlement::Ack); // no event of this group's
             }
         }
         None
     }
 
+    fn is_wanted(&self, delivered: &Delivered) -> bool {
+        let Some(owned) = delivered.note().owned.as_ref() else { return false };
+        self.filter.matches(&owned.channel)
+            && self.events.as_ref().is_none_or(|events| {
+                events.wants(&owned.message.event, || {
+                    self.gateway.metrics.filter_errors.inc();
+                })
+            })
+    }
+
     /// The event that was taken last as text, with the cursor after it. It is put together once for all who stand at the same place.
     pub fn text(&mut self, event: &Delivered, layout: &'static Layout) -> Result<Bytes, Ended> {
         self.is_told = true;
-        let (cursor, limit) = (self.cursor.as_ref(), self.gateway.cursor_limit);
-        Note::written(&event.0).text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
+        let (cursor, limit) = (self.cursor.as_ref(), self.snapshot.limits.cursor);
+        event.note().text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
+    }
+
+    /// Whether all has been taken that was stored when it was opened or, later, when it was asked last for more.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.arrived.1.as_slice().is_empty() && self.sources.iter().all(|source| source.subscription.is_at_end())
+    }
+
+    /// The event that was taken last as JSON with further extensions: `extra`, and if so asked where it stands.
+    pub fn text_with(&mut self, event: &Delivered, extra: &[(&str, &str)], with_place: bool) -> Result<Bytes, Ended> {
+        let cursor = if with_place { self.stand()? } else { None };
+        let mut extra = SmallVec::<[_; 3]>::from_slice(extra);
+        if with_place {
+            extra.extend(cursor.as_deref().map(|cursor| ("meshgatecursor", cursor)));
+            extra.push(("meshgatechannel", event.channel()));
+        }
+        let mut text = Vec::new();
+        json::encode_into(event.event(), &extra, &mut text);
+        Ok(text.into())
     }
 
     /// Where reading would go on now, also past events that did not match; `None` if the reader asked for no cursors.
@@ -234,7 +374,7 @@ impl Flow {
         self.is_told = true;
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let text = cursor.encode();
-        if text.len() > self.gateway.cursor_limit { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
+        if text.len() > self.snapshot.limits.cursor { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
     }
 
     /// The same, if it is not what the reader was told last.
@@ -248,7 +388,7 @@ impl Flow {
         let Some(cursor) = &mut self.cursor else { return };
         if self.arrived.1.as_slice().is_empty() {
             for source in &self.sources {
-                let positions = cursor.positions_mut(&self.gateway.connectors[source.connector].name);
+                let positions = cursor.positions_mut(&self.snapshot.connectors[source.connector].name);
                 if positions != source.subscription.positions() {
                     positions.clone_from(source.subscription.positions());
                     self.is_told = false;
@@ -257,33 +397,43 @@ impl Flow {
         }
     }
 
-    /// Counts an event as written to its subscriber.
-    pub fn count(&self, event: &Delivered) {
-        if let Some(owned) = Note::written(&event.0).owned.as_ref() {
-            self.gateway.metrics.delivered(owned.route);
-        }
-    }
-
     fn ended(&mut self, connector: usize, problem: ReadError) -> Ended {
         let ReadError::Gone { resume, detail } = problem else { return Ended::Interrupted(problem.to_string()) };
         self.gateway.metrics.skipped.inc();
         let mut cursor = self.cursor.clone().unwrap_or_else(|| Cursor::new(self.filter.as_str()));
-        *cursor.positions_mut(&self.gateway.connectors[connector].name) = resume;
+        *cursor.positions_mut(&self.snapshot.connectors[connector].name) = resume;
         Ended::Gone { cursor: cursor.encode(), detail }
     }
 }
 
 impl Delivered {
+    /// Counts it as written to its subscriber.
+    pub fn count(&self) {
+        if let Some(deliveries) = &self.note().delivered {
+            deliveries.written();
+        }
+    }
+
+    /// In a group: what is to be said of it.
+    pub fn confirmation(&mut self) -> Option<Confirmation> {
+        let settler = self.settler.take()?;
+        Some(Confirmation { settler, deliveries: self.note().delivered.clone() })
+    }
+
+    fn note(&self) -> &Note {
+        self.note.as_deref().unwrap_or_else(|| Note::written(&self.record))
+    }
+
     /// The channel that the event was published to.
     #[must_use]
     pub fn channel(&self) -> &str {
-        Note::written(&self.0).owned.as_ref().map_or("", |owned| &owned.channel)
+        self.note().owned.as_ref().map_or("", |owned| &owned.channel)
     }
 
     /// The event.
     #[must_use]
     pub fn event(&self) -> &Event {
-        Note::written(&self.0).owned.as_ref().map_or(&self.0.message.event, |owned| &owned.message.event)
+        self.note().owned.as_ref().map_or(&self.record.message.event, |owned| &owned.message.event)
     }
 }
 

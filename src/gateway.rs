@@ -1,31 +1,51 @@
 //! What every listener works with: the routes, the connectors behind them, and the limits.
+//!
+//! They come from one configuration and stand together in a [`Snapshot`], which a reload replaces as a whole. Numbers of routes and
+//! connectors belong to the snapshot that they came from: whoever keeps such numbers keeps the snapshot with them.
 
 use std::{fmt, sync::Arc};
 
-use meshgate_api::{
-    Str,
-    connector::{Connector, Limits},
-};
-use tokio::sync::Semaphore;
+use arc_swap::{ArcSwap, Guard};
+use meshgate_api::{Str, connector::Connector};
+use tokio::{sync::Semaphore, time::Instant};
 
-use crate::{router::Router, telemetry::Metrics};
+use crate::{
+    config::{HttpListener, Limits, Shutdown},
+    router::Router,
+    shutdown::{Drain, DrainSwitch, drain},
+    telemetry::{Metrics, RouteCounters},
+};
 
 /// Publishes of destinations that are not required, under way at once. They hold memory and nobody waits for them.
 const OPTIONAL_IN_FLIGHT: usize = 10_000;
 
 /// The gateway between listeners and connectors. `publish.rs` and `deliver.rs` are its two verbs.
 pub struct Gateway {
+    snapshot: ArcSwap<Snapshot>,
+    /// Counters that the admin listener shows.
+    pub metrics: Arc<Metrics>,
+    pub(crate) optional_in_flight: Arc<Semaphore>,
+}
+
+/// What one configuration has made of the gateway.
+pub struct Snapshot {
+    /// Of all snapshots of a gateway the first has 0, the next 1.
+    pub edition: u64,
     /// Where channels live.
     pub router: Router,
     /// The broker clients, numbered as the router numbers them.
     pub connectors: Vec<NamedConnector>,
-    /// Limits that connectors keep too.
+    /// `listeners.http`
+    pub http: HttpListener,
+    /// `limits`
     pub limits: Limits,
-    /// The longest cursor, in bytes of its text.
-    pub cursor_limit: usize,
-    /// Counters that the admin listener shows.
-    pub metrics: Arc<Metrics>,
-    pub(crate) optional_in_flight: Arc<Semaphore>,
+    /// `shutdown`
+    pub shutdown: Shutdown,
+    /// What became of events, by route.
+    pub counters: Arc<RouteCounters>,
+    /// Begins when another snapshot has taken this one's place.
+    pub superseded: Drain,
+    successor: DrainSwitch,
 }
 
 /// A connector under its name in the configuration.
@@ -46,38 +66,90 @@ pub struct NamedConnector {
 pub enum Listener {
     /// The HTTP listener.
     Http,
+    /// WebSockets on the HTTP listener.
+    WebSocket,
 }
 
 impl Listener {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 1] = [Self::Http];
+    pub const ALL: [Self; 2] = [Self::Http, Self::WebSocket];
 
     /// Its name in metrics.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
+            Self::WebSocket => "websocket",
+        }
+    }
+}
+
+impl NamedConnector {
+    /// Closes the connector before `deadline`; what stays unanswered is logged.
+    pub async fn close(&self, deadline: Instant) {
+        let left = self.connector.shutdown(deadline).await;
+        if left > 0 {
+            tracing::error!(
+                connector = &*self.name,
+                left,
+                "events were still unanswered: their publishers were told `unknown`"
+            );
         }
     }
 }
 
 impl Gateway {
-    /// Puts the parts together.
+    /// Serves `snapshot`.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
+        let optional_in_flight = Arc::new(Semaphore::new(OPTIONAL_IN_FLIGHT));
+        Self { snapshot: ArcSwap::from_pointee(snapshot), metrics, optional_in_flight }
+    }
+
+    /// What is served now. To ask is cheap, and to keep it keeps its connectors from being closed.
+    #[must_use]
+    pub fn now(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// Serves `next` from now on. Returns what was served before: some still work with it.
+    pub fn replace(&self, next: Snapshot) -> Arc<Snapshot> {
+        let edition = self.now().edition + 1;
+        let previous = self.snapshot.swap(Arc::new(Snapshot { edition, ..next }));
+        previous.successor.begin();
+        previous
+    }
+}
+
+impl Snapshot {
+    /// Puts the parts together. The counters of its routes are those that the routes of these names have in `metrics`.
     #[must_use]
     pub fn new(
         router: Router,
         connectors: Vec<NamedConnector>,
+        http: HttpListener,
         limits: Limits,
-        cursor_limit: usize,
-        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+        metrics: &Metrics,
     ) -> Self {
-        let optional_in_flight = Arc::new(Semaphore::new(OPTIONAL_IN_FLIGHT));
-        Self { router, connectors, limits, cursor_limit, metrics, optional_in_flight }
+        let names: Vec<&str> = router.routes().iter().map(|route| &**route.name()).collect();
+        let counters = Arc::new(metrics.of_routes(&names));
+        let (successor, superseded) = drain();
+        Self { edition: 0, router, connectors, http, limits, shutdown, counters, superseded, successor }
     }
 }
 
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateway").field("connectors", &self.connectors).finish_non_exhaustive()
+        f.debug_struct("Gateway").field("snapshot", &**self.now()).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot")
+            .field("edition", &self.edition)
+            .field("connectors", &self.connectors)
+            .finish_non_exhaustive()
     }
 }

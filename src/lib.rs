@@ -6,14 +6,18 @@
 
 pub mod admin;
 pub mod app;
+pub mod assembly;
+pub mod cesql;
 pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod deliver;
+pub mod explain;
 pub mod gateway;
 pub mod protocols;
 pub mod publish;
 pub mod registry;
+pub mod reload;
 pub mod router;
 pub mod shutdown;
 pub mod telemetry;

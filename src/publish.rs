@@ -4,8 +4,9 @@
 //! refused before any destination is tried. Destinations that are not required are tried once and counted, never waited for. The
 //! worst outcome wins: one that asks for a resend is worse than one that does not.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
+use arc_swap::Guard;
 use futures::{FutureExt, future::join_all};
 use meshgate_api::{
     Str,
@@ -18,8 +19,8 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    gateway::{Gateway, Listener},
-    router::{Routed, Target},
+    gateway::{Gateway, Listener, NamedConnector, Snapshot},
+    router::{Routed, Router, Target},
 };
 
 /// An event to publish, or one that its listener could not read.
@@ -58,8 +59,12 @@ pub struct Stored {
     pub position: Position,
 }
 
-/// Receipts in the order of the messages.
-pub type Receipts = SmallVec<[Receipt; 1]>;
+/// Receipts in the order of the messages, with the snapshot that their numbers belong to.
+#[derive(Debug)]
+pub struct Receipts {
+    snapshot: Guard<Arc<Snapshot>>,
+    each: SmallVec<[Receipt; 1]>,
+}
 
 /// What goes to one connector, and to which receipt each outcome belongs.
 struct Lot {
@@ -75,47 +80,58 @@ struct Origin {
     topic: Str,
 }
 
+impl Receipts {
+    /// The name of the route that took the event.
+    #[must_use]
+    pub fn route(&self, receipt: &Receipt) -> Option<&Str> {
+        receipt.route.map(|route| self.snapshot.router.routes()[route].name())
+    }
+
+    /// Who stored it.
+    #[must_use]
+    pub fn connector(&self, stored: &Stored) -> &NamedConnector {
+        &self.snapshot.connectors[stored.connector]
+    }
+}
+
+impl Deref for Receipts {
+    type Target = [Receipt];
+
+    fn deref(&self) -> &[Receipt] {
+        &self.each
+    }
+}
+
 impl Gateway {
-    /// Publishes messages in their order; each has its own outcome. Answers within `limits.publish_timeout`.
+    /// Publishes messages in their order; each has its own outcome. Answers within `limits.publish_timeout`. What is served when it
+    /// begins is what it works with to its end.
     pub async fn publish(&self, listener: Listener, submissions: SmallVec<[Submission; 1]>) -> Receipts {
         let begun = Instant::now();
-        let deadline = begun + answer_within(self.limits.publish_timeout);
-        let mut receipts = Receipts::new();
+        let snapshot = self.now();
+        let deadline = begun + answer_within(snapshot.limits.connectors.publish_timeout);
+        let mut receipts = SmallVec::new();
         let mut lots: SmallVec<[Lot; 1]> = SmallVec::new();
         for submission in submissions {
             let number = receipts.len();
             receipts.push(match submission {
-                Ok(message) => self.place(message, number, &mut lots),
+                Ok(message) => place(&snapshot.router, message, number, &mut lots),
                 Err(Refused { id, outcome }) => Receipt { id, route: None, outcome, stored: SmallVec::new() },
             });
         }
         let mut collected = Collected::new(receipts);
-        self.send(lots, deadline, &mut collected).await;
-        let receipts = collected.finish();
-        self.metrics.published(listener, &receipts, begun.elapsed());
-        receipts
-    }
-
-    /// Adds a message's copies to the lots of their connectors.
-    fn place(&self, message: Arc<Message>, receipt: usize, lots: &mut SmallVec<[Lot; 1]>) -> Receipt {
-        let id = message.event.id.clone();
-        let (route, outcome) = match self.router.route(message) {
-            Ok(Routed { route, targets }) => {
-                targets.into_iter().for_each(|target| add_to_lot(lots, target, receipt));
-                // A route has at least one required destination: its outcome replaces this one.
-                (Some(route), Outcome::unknown("no destination answered"))
-            }
-            Err(refused) => (None, refused),
-        };
-        Receipt { id, route, outcome, stored: SmallVec::new() }
+        self.send(&snapshot, lots, deadline, &mut collected).await;
+        let each = collected.finish();
+        snapshot.counters.published(listener, &each);
+        self.metrics.answered(listener, &each, begun.elapsed());
+        Receipts { snapshot, each }
     }
 
     /// Hands every lot to its connector, in order; then awaits the required ones.
-    async fn send(&self, lots: SmallVec<[Lot; 1]>, deadline: Instant, collected: &mut Collected) {
+    async fn send(&self, snapshot: &Snapshot, lots: SmallVec<[Lot; 1]>, deadline: Instant, collected: &mut Collected) {
         let mut waiting: SmallVec<[_; 1]> = SmallVec::new();
         for Lot { connector, required, batch, of } in lots {
             if required {
-                let mut sending = self.connectors[connector].connector.publish(batch);
+                let mut sending = snapshot.connectors[connector].connector.publish(batch);
                 let taken = match (&mut sending).now_or_never() {
                     Some(ack) => Ok(ack), // as a rule, and then no timer is needed
                     None => timeout_at(deadline, sending).await,
@@ -126,7 +142,7 @@ impl Gateway {
                     Err(_) => collected.add_late(connector, of),
                 }
             } else {
-                self.try_once(connector, batch, &of, deadline);
+                self.try_once(snapshot, connector, batch, &of, deadline);
             }
         }
         if waiting.len() <= 1 {
@@ -150,16 +166,16 @@ impl Gateway {
     }
 
     /// Hands over what is not required, in order where the client takes it at once; its outcomes are only counted.
-    fn try_once(&self, connector: usize, batch: Batch, of: &[Origin], deadline: Instant) {
+    fn try_once(&self, snapshot: &Snapshot, connector: usize, batch: Batch, of: &[Origin], deadline: Instant) {
         let routes: SmallVec<[usize; 1]> = of.iter().map(|origin| origin.route).collect();
         let Ok(permit) = self.optional_in_flight.clone().try_acquire_owned() else {
-            self.metrics.optional(&routes, None);
+            snapshot.counters.optional(&routes, None);
             return;
         };
-        let (client, metrics) = (self.connectors[connector].connector.clone(), self.metrics.clone());
+        let (client, counters) = (snapshot.connectors[connector].connector.clone(), snapshot.counters.clone());
         let mut sending = async move {
             let outcomes = timeout_at(deadline, async { client.publish(batch).await.outcomes().await }).await;
-            metrics.optional(&routes, outcomes.as_ref().ok());
+            counters.optional(&routes, outcomes.as_ref().ok());
             drop(permit);
         }
         .boxed();
@@ -172,6 +188,20 @@ impl Gateway {
 /// A little less than the promise, so that the answer itself is not late.
 fn answer_within(publish_timeout: Duration) -> Duration {
     publish_timeout - (publish_timeout / 20).min(Duration::from_millis(200))
+}
+
+/// Adds a message's copies to the lots of their connectors.
+fn place(router: &Router, message: Arc<Message>, receipt: usize, lots: &mut SmallVec<[Lot; 1]>) -> Receipt {
+    let id = message.event.id.clone();
+    let (route, outcome) = match router.route(message) {
+        Ok(Routed { route, targets }) => {
+            targets.into_iter().for_each(|target| add_to_lot(lots, target, receipt));
+            // A route has at least one required destination: its outcome replaces this one.
+            (Some(route), Outcome::unknown("no destination answered"))
+        }
+        Err(refused) => (None, refused),
+    };
+    Receipt { id, route, outcome, stored: SmallVec::new() }
 }
 
 fn add_to_lot(lots: &mut SmallVec<[Lot; 1]>, target: Target, receipt: usize) {
@@ -193,12 +223,12 @@ fn add_to_lot(lots: &mut SmallVec<[Lot; 1]>, target: Target, receipt: usize) {
 
 /// Receipts while outcomes come in.
 struct Collected {
-    receipts: Receipts,
+    receipts: SmallVec<[Receipt; 1]>,
     answered: SmallVec<[bool; 8]>,
 }
 
 impl Collected {
-    fn new(receipts: Receipts) -> Self {
+    fn new(receipts: SmallVec<[Receipt; 1]>) -> Self {
         let answered = SmallVec::from_elem(false, receipts.len());
         Self { receipts, answered }
     }
@@ -224,7 +254,7 @@ impl Collected {
     }
 
     /// What is stored in one place and not in another is neither safe to send again nor lost: say so.
-    fn finish(mut self) -> Receipts {
+    fn finish(mut self) -> SmallVec<[Receipt; 1]> {
         for receipt in &mut self.receipts {
             if receipt.stored.is_empty() {
                 continue;

@@ -4,11 +4,17 @@
 
 use std::{
     fmt,
-    sync::atomic::{AtomicI64, AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
     time::Duration,
 };
 
-use meshgate_api::outcome::{OUTCOME_NAMES, Outcomes};
+use meshgate_api::{
+    connector::Settlement,
+    outcome::{OUTCOME_NAMES, Outcomes},
+};
 use prometheus_client::{
     encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -17,102 +23,138 @@ use prometheus_client::{
 
 use crate::{
     gateway::{Listener, NamedConnector},
-    publish::Receipts,
+    publish::Receipt,
 };
 
 mod logs;
 pub use logs::{LogFormat, start_logging};
 
 type Labels = Vec<(&'static str, String)>;
-type Counters = Family<Labels, Counter<u64, AtomicU64>>;
+type Counters = Family<Labels, EventCounter>;
+/// Counts events.
+pub type EventCounter = Counter<u64, AtomicU64>;
+/// What becomes of a delivery: it is written to a subscriber, and in a group confirmed, given back or set aside.
+const DELIVERY_NAMES: [&str; 4] = ["written", "confirmed", "retried", "rejected"];
 /// One counter for each outcome.
-type ByOutcome = [Counter<u64, AtomicU64>; OUTCOME_NAMES.len()];
+type ByOutcome = [EventCounter; OUTCOME_NAMES.len()];
 
-/// The gateway's counters. Those on the hot path are looked up once, when the routes are known.
+/// The gateway's counters.
 pub struct Metrics {
     registry: Registry,
-    /// By listener, then by route; the last is for events that no route takes.
-    published: Vec<Vec<ByOutcome>>,
-    publish_seconds: Vec<Histogram>,
-    /// By route: copies to destinations that are not required.
-    optional: Vec<ByOutcome>,
-    /// By route: events written to subscribers.
-    delivered: Vec<Counter<u64, AtomicU64>>,
+    publish: Counters,
+    optional: Counters,
+    deliver: Counters,
+    /// By listener and outcome.
+    publish_seconds: Vec<[Histogram; OUTCOME_NAMES.len()]>,
     /// Open connections by listener.
     pub connections: Vec<Gauge<i64, AtomicI64>>,
     /// Positions that readers could not get any more.
-    pub skipped: Counter<u64, AtomicU64>,
+    pub skipped: EventCounter,
+    /// Events of which a reader's filter could not tell whether it wants them.
+    pub filter_errors: EventCounter,
     connector_up: Family<Labels, Gauge<i64, AtomicI64>>,
     connector_gauges: Family<Labels, Gauge<i64, AtomicI64>>,
 }
 
-impl Metrics {
-    /// All counters at zero, for these routes.
-    #[must_use]
-    pub fn new(routes: &[String]) -> Self {
+/// The counters of some routes, by their numbers: looked up once, and not for each event.
+pub struct RouteCounters {
+    /// By listener, then by route; the last is for events that no route takes.
+    published: Vec<Vec<ByOutcome>>,
+    /// By route: copies to destinations that are not required.
+    optional: Vec<ByOutcome>,
+    /// By route: deliveries to subscribers.
+    delivered: Vec<Deliveries>,
+}
+
+/// Counts one route's deliveries. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deliveries(Arc<[EventCounter; DELIVERY_NAMES.len()]>);
+
+impl Default for Metrics {
+    fn default() -> Self {
         let mut registry = Registry::with_prefix("meshgate");
         let (publish, optional, deliver) = (Counters::default(), Counters::default(), Counters::default());
         let seconds = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(buckets()));
         let (connections, skipped) = (Family::<Labels, Gauge<i64, AtomicI64>>::default(), Counter::default());
+        let filter_errors = Counter::default();
         let (connector_up, connector_gauges) = (Family::default(), Family::default());
         registry.register("publish", "Events by what became of them", publish.clone());
         registry.register("optional_publish", "Copies to destinations that are not required", optional.clone());
         registry.register_with_unit("publish", "From the last byte to the outcome", Unit::Seconds, seconds.clone());
-        registry.register("deliver", "Events handed to subscribers", deliver.clone());
+        registry.register("deliver", "Events to subscribers, by what became of them", deliver.clone());
         registry.register("connections", "Open connections", connections.clone());
         registry.register("skipped", "Times that a reader's position was gone", skipped.clone());
+        registry.register("reader_filter_errors", "Events that a reader's filter failed on", filter_errors.clone());
         registry.register("connector_up", "1 while the broker answers", connector_up.clone());
         registry.register("connector", "What a connector says of itself", connector_gauges.clone());
-        let names = || routes.iter().map(String::as_str).chain(["-"]);
-        let published = |listener: &Listener| {
-            names().map(|route| by_outcome(&publish, &[("listener", listener.name()), ("route", route)])).collect()
-        };
         Self {
             registry,
-            published: Listener::ALL.iter().map(published).collect(),
+            publish,
+            optional,
+            deliver,
             publish_seconds: Listener::ALL
-                .map(|listener| seconds.get_or_create_owned(&labels(&[("listener", listener.name())])))
+                .map(|listener| {
+                    let pairs = |outcome| labels(&[("listener", listener.name()), ("outcome", outcome)]);
+                    OUTCOME_NAMES.map(|outcome| seconds.get_or_create_owned(&pairs(outcome)))
+                })
                 .into(),
-            optional: names().map(|route| by_outcome(&optional, &[("route", route)])).collect(),
-            delivered: names()
-                .map(|route| deliver.get_or_create_owned(&labels(&[("route", route), ("outcome", "written")])))
-                .collect(),
             connections: Listener::ALL
                 .map(|listener| connections.get_or_create_owned(&labels(&[("listener", listener.name())])))
                 .into(),
             skipped,
+            filter_errors,
             connector_up,
             connector_gauges,
         }
     }
+}
 
-    /// Counts the events of one publish and the time that it took.
-    pub fn published(&self, listener: Listener, receipts: &Receipts, took: Duration) {
-        let by_route = &self.published[listener as usize];
-        for receipt in receipts {
-            by_route[receipt.route.unwrap_or(by_route.len() - 1)][receipt.outcome.badness()].inc();
-        }
-        self.publish_seconds[listener as usize].observe(took.as_secs_f64());
-    }
-
-    /// Counts copies that nobody waited for; `None`: they were not answered in time, or never sent.
-    pub fn optional(&self, routes: &[usize], outcomes: Option<&Outcomes>) {
-        for (at, route) in routes.iter().enumerate() {
-            let outcome = outcomes.and_then(|outcomes| outcomes.get(at));
-            self.optional[*route][outcome.map_or(OUTCOME_NAMES.len() - 1, |outcome| outcome.badness())].inc();
-        }
-    }
-
-    /// Counts events written to a subscriber.
-    pub fn delivered(&self, route: usize) {
-        self.delivered[route].inc();
-    }
-
-    /// The counts of a route, by outcome, over all listeners; and how many events it delivered.
+impl Metrics {
+    /// The counters of routes with these names. A route that had the name before has counted on them.
     #[must_use]
-    pub fn of_route(&self, route: usize) -> ([u64; OUTCOME_NAMES.len()], u64) {
-        let outcomes = std::array::from_fn(|outcome| self.published.iter().map(|by| by[route][outcome].get()).sum());
-        (outcomes, self.delivered[route].get())
+    pub fn of_routes(&self, names: &[&str]) -> RouteCounters {
+        let names = || names.iter().copied().chain(["-"]);
+        let delivered = |route| {
+            let counter =
+                |outcome| self.deliver.get_or_create_owned(&labels(&[("route", route), ("outcome", outcome)]));
+            Deliveries(Arc::new(DELIVERY_NAMES.map(counter)))
+        };
+        let published = |listener: &Listener| {
+            names().map(|route| by_outcome(&self.publish, &[("listener", listener.name()), ("route", route)])).collect()
+        };
+        RouteCounters {
+            published: Listener::ALL.iter().map(published).collect(),
+            optional: names().map(|route| by_outcome(&self.optional, &[("route", route)])).collect(),
+            delivered: names().map(delivered).collect(),
+        }
+    }
+
+    /// Takes the counters of a route that is gone out of what is shown.
+    pub fn forget_route(&self, route: &str) {
+        for outcome in OUTCOME_NAMES {
+            for listener in Listener::ALL {
+                let pairs = [("listener", listener.name()), ("route", route), ("outcome", outcome)];
+                self.publish.remove(&labels(&pairs));
+            }
+            self.optional.remove(&labels(&[("route", route), ("outcome", outcome)]));
+        }
+        for outcome in DELIVERY_NAMES {
+            self.deliver.remove(&labels(&[("route", route), ("outcome", outcome)]));
+        }
+    }
+
+    /// Takes what a connector that is gone has said of itself out of what is shown.
+    pub fn forget_connector(&self, connector: &NamedConnector) {
+        self.connector_up.remove(&labels(&[("connector", &connector.name)]));
+        for (figure, _) in connector.connector.gauges() {
+            self.connector_gauges.remove(&labels(&[("connector", &connector.name), ("figure", figure)]));
+        }
+    }
+
+    /// Records how long a publish took, by the worst outcome of its events.
+    pub fn answered(&self, listener: Listener, receipts: &[Receipt], took: Duration) {
+        let worst = receipts.iter().map(|receipt| receipt.outcome.badness()).max().unwrap_or_default();
+        self.publish_seconds[listener as usize][worst].observe(took.as_secs_f64());
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -131,9 +173,67 @@ impl Metrics {
     }
 }
 
+impl RouteCounters {
+    /// Counts the events of one publish.
+    pub fn published(&self, listener: Listener, receipts: &[Receipt]) {
+        let by_route = &self.published[listener as usize];
+        for receipt in receipts {
+            by_route[receipt.route.unwrap_or(by_route.len() - 1)][receipt.outcome.badness()].inc();
+        }
+    }
+
+    /// Counts copies that nobody waited for; `None`: they were not answered in time, or never sent.
+    pub fn optional(&self, routes: &[usize], outcomes: Option<&Outcomes>) {
+        for (at, route) in routes.iter().enumerate() {
+            let outcome = outcomes.and_then(|outcomes| outcomes.get(at));
+            self.optional[*route][outcome.map_or(OUTCOME_NAMES.len() - 1, |outcome| outcome.badness())].inc();
+        }
+    }
+
+    /// Counts deliveries of a route.
+    #[must_use]
+    pub fn delivered(&self, route: usize) -> &Deliveries {
+        &self.delivered[route]
+    }
+
+    /// What became of a route's events over all listeners, by the outcomes' names.
+    pub fn published_by_route(&self, route: usize) -> impl Iterator<Item = (&'static str, u64)> {
+        let count = move |outcome: usize| self.published.iter().map(|by| by[route][outcome].get()).sum();
+        OUTCOME_NAMES.into_iter().enumerate().map(move |(outcome, name)| (name, count(outcome)))
+    }
+}
+
+impl Deliveries {
+    /// One more was written to a subscriber.
+    pub fn written(&self) {
+        self.0[0].inc();
+    }
+
+    /// One more was settled by a member of a group.
+    pub fn settled(&self, settlement: &Settlement) {
+        let outcome = match settlement {
+            Settlement::Ack => 1,
+            Settlement::Retry { .. } => 2,
+            Settlement::Reject { .. } => 3,
+        };
+        self.0[outcome].inc();
+    }
+
+    /// The counts by their names.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        DELIVERY_NAMES.into_iter().zip(self.0.iter().map(|counter| counter.get()))
+    }
+}
+
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for RouteCounters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouteCounters").finish_non_exhaustive()
     }
 }
 

@@ -1,19 +1,19 @@
 //! `meshgate serve`
 
-use std::env;
-
 use super::{Exit, Serve, print, say};
 use crate::{
     app::{self, StartError},
     config, registry,
+    reload::Source,
 };
 
 pub(super) fn run(serve: &Serve) -> Exit {
-    let kinds = registry::kinds();
-    let from_file = serve.config.is_some();
-    let loaded = match &serve.config {
-        Some(path) => config::load(path, &kinds, &|name| env::var_os(name)),
-        None => config::embedded_default(&kinds),
+    let (source, loaded) = match &serve.config {
+        Some(path) => {
+            let (source, loaded) = Source::open(path.clone());
+            (Some(source), loaded)
+        }
+        None => (None, config::embedded_default(&registry::kinds())),
     };
     let config = match loaded {
         Ok(config) => config,
@@ -29,14 +29,14 @@ pub(super) fn run(serve: &Serve) -> Exit {
             return Exit::Software;
         }
     };
-    let served = runtime.block_on(app::serve(config, |listeners| greet(listeners, from_file)));
+    let served = runtime.block_on(app::serve(config, source, |listeners| greet(listeners, serve.config.is_some())));
     runtime.shutdown_background(); // what the drain did not finish in time is not waited for
     match served {
         Ok(()) => Exit::Clean,
         Err(problem) => {
             say(&problem.to_string());
             match problem {
-                StartError::Connector { .. } => Exit::BadConfig,
+                StartError::Config(_) => Exit::BadConfig,
                 StartError::Bind(_) | StartError::Signals(_) => Exit::Unreachable,
             }
         }

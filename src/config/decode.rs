@@ -1,13 +1,13 @@
 //! The tree → [`Config`]: defaults, ranges, and which keys there are.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use meshgate_api::{
-    connector::{Kind, Limits},
+    connector::{self, Kind},
     settings::{Fields, Node, Problems},
 };
 
-use super::{Config, Shutdown};
+use super::{Config, Limits, Shutdown};
 use crate::router::{
     Router,
     spec::{ConnectorSpec, RouteSpec},
@@ -17,22 +17,22 @@ mod connectors;
 mod listeners;
 mod routes;
 
+/// What a timeout may be.
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
+
 const KIB: usize = 1 << 10;
 const GIB: usize = 1 << 30;
 const TIB: usize = 1 << 40;
 
-const CURSOR: usize = 4 * KIB;
-const SHUTDOWN: Shutdown = Shutdown { delay: Duration::ZERO, grace: Duration::from_secs(25) };
-
 /// Reads a whole configuration. With any problem in `problems` the result is not to be used.
-pub(super) fn config(tree: &Node, kinds: &[&dyn Kind], problems: &Problems) -> Option<Config> {
-    Fields::read(tree, "", problems, |fields| {
-        let listeners = fields.section("listeners", listeners::listeners).or(listeners::default());
+pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Option<Config> {
+    let config = Fields::read(&tree, "", problems, |fields| {
+        let listeners = fields.section("listeners", listeners::listeners).or(Default::default());
         let connector = |name: &str, fields: &mut Fields<'_>| connectors::draft(name, fields, kinds, problems);
         let drafts = fields.section("connectors", |all| all.all_sections(connector)).required();
         let routes = fields.list("routes", routes::route).required();
-        let limits = fields.section("limits", limits).or((Limits::default(), CURSOR));
-        let shutdown = fields.section("shutdown", shutdown).or(SHUTDOWN);
+        let limits = fields.section("limits", limits).or(Limits::default());
+        let shutdown = fields.section("shutdown", shutdown).or(Shutdown::default());
         fields.not_built_yet("subscriptions", "subscriptions in the file");
         fields.not_built_yet("state", "`state`");
         fields.not_built_yet("auth", "authentication");
@@ -41,19 +41,21 @@ pub(super) fn config(tree: &Node, kinds: &[&dyn Kind], problems: &Problems) -> O
 
         let drafts = drafts?;
         let specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
-        let router = router(&routes?, &specs, tree, problems);
+        let router = router(&routes?, &specs, &tree, problems);
         let (http, admin) = listeners?;
-        let (limits, cursor) = limits?;
+        let mut limits = limits?;
+        limits.connectors.max_body = http.max_body;
         Some(Config {
-            limits: Limits { max_body: http.max_body, ..limits },
-            cursor,
+            limits,
             http,
             admin,
             connectors: drafts.into_iter().map(connectors::Draft::finish).collect::<Option<_>>()?,
             router: router?,
             shutdown: shutdown?,
+            written: Node::plain(""),
         })
-    })
+    })?;
+    Some(Config { written: tree, ..config })
 }
 
 /// Compiles the routes. What is wrong only because something in it was already refused is not said again.
@@ -70,22 +72,33 @@ fn router(routes: &[RouteSpec], connectors: &[ConnectorSpec], tree: &Node, probl
     None
 }
 
-fn limits(fields: &mut Fields<'_>) -> Option<(Limits, usize)> {
+fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
     let default = Limits::default();
-    let timeouts = Duration::from_millis(100)..=Duration::from_secs(600);
-    let publish_timeout = fields.duration("publish_timeout", timeouts).or(default.publish_timeout);
+    let connectors = connector_limits(fields, &default.connectors);
+    let cursor = fields.size("cursor", 64..=64 * KIB).or(default.cursor);
+    let connections = fields.integer("connections", 1..=1_000_000).or(default.connections);
+    let header_timeout = fields.duration("header_timeout", TIMEOUTS).or(default.header_timeout);
+    let body_timeout = fields.duration("body_timeout", TIMEOUTS).or(default.body_timeout);
+    let max_in_flight = fields.integer("max_in_flight", 1..=65_535).or(default.max_in_flight);
+    Some(Limits {
+        connectors: connectors?,
+        cursor: cursor?,
+        connections: connections?,
+        header_timeout: header_timeout?,
+        body_timeout: body_timeout?,
+        max_in_flight: max_in_flight?,
+    })
+}
+
+fn connector_limits(fields: &mut Fields<'_>, default: &connector::Limits) -> Option<connector::Limits> {
+    let publish_timeout = fields.duration("publish_timeout", TIMEOUTS).or(default.publish_timeout);
     let in_flight = fields.size("in_flight", KIB..=TIB).or(default.in_flight);
     let ring = fields.size("ring", KIB..=TIB).or(default.ring);
     let readers = fields.integer("readers", 1..=100_000).or(default.readers);
     let reader_memory = fields.size("reader_memory", KIB..=GIB).or(default.reader_memory);
     let topics = fields.integer("topics", 1..=1_000_000).or(default.topics);
-    let cursor = fields.size("cursor", 64..=64 * KIB).or(CURSOR);
-    fields.not_built_yet("connections", "limit on connections");
-    fields.not_built_yet("header_timeout", "timeout for request heads");
-    fields.not_built_yet("body_timeout", "timeout for request bodies");
-    fields.not_built_yet("max_in_flight", "groups");
-    fields.not_built_yet("settled_window", "groups");
-    let limits = Limits {
+    let settled_window = fields.integer("settled_window", 1..=1_000_000).or(default.settled_window);
+    Some(connector::Limits {
         publish_timeout: publish_timeout?,
         in_flight: in_flight?,
         max_body: default.max_body,
@@ -93,14 +106,14 @@ fn limits(fields: &mut Fields<'_>) -> Option<(Limits, usize)> {
         readers: readers?,
         reader_memory: reader_memory?,
         topics: topics?,
-    };
-    Some((limits, cursor?))
+        settled_window: settled_window?,
+    })
 }
 
 fn shutdown(fields: &mut Fields<'_>) -> Option<Shutdown> {
-    let hour = Duration::from_secs(3600);
-    let delay = fields.duration("delay", Duration::ZERO..=hour).or(SHUTDOWN.delay);
-    let grace = fields.duration("grace", Duration::from_millis(100)..=hour).or(SHUTDOWN.grace);
+    let (hour, default) = (Duration::from_secs(3600), Shutdown::default());
+    let delay = fields.duration("delay", Duration::ZERO..=hour).or(default.delay);
+    let grace = fields.duration("grace", Duration::from_millis(100)..=hour).or(default.grace);
     let shutdown = Shutdown { delay: delay?, grace: grace? };
     if shutdown.delay >= shutdown.grace {
         let grace = shutdown.grace;

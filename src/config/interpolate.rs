@@ -7,25 +7,32 @@ use std::{ffi::OsString, path::Path};
 
 use meshgate_api::settings::{Node, Problems, Scalar, Value};
 
-use super::file;
+use super::Files;
 
 /// Looks an environment variable up.
 pub type Environment<'e> = dyn Fn(&str) -> Option<OsString> + 'e;
 
 /// Fills in every value of `tree`; relative files start in `folder`.
-pub(super) fn fill(tree: &mut Node, folder: &Path, environment: &Environment<'_>, problems: &Problems) {
-    Filling { folder, environment, problems }.fill(tree, &mut String::new());
+pub(super) fn fill(
+    tree: &mut Node,
+    folder: &Path,
+    environment: &Environment<'_>,
+    files: &mut Files,
+    problems: &Problems,
+) {
+    Filling { folder, environment, files, problems }.fill(tree, &mut String::new());
 }
 
 struct Filling<'f> {
     folder: &'f Path,
     environment: &'f Environment<'f>,
+    files: &'f mut Files,
     problems: &'f Problems,
 }
 
 impl Filling<'_> {
     /// `path` is that of `node`, and again so afterwards.
-    fn fill(&self, node: &mut Node, path: &mut String) {
+    fn fill(&mut self, node: &mut Node, path: &mut String) {
         let length = path.len();
         match &mut node.value {
             Value::Scalar(scalar) => {
@@ -51,7 +58,7 @@ impl Filling<'_> {
         }
     }
 
-    fn fill_scalar(&self, scalar: &mut Scalar) -> Result<(), String> {
+    fn fill_scalar(&mut self, scalar: &mut Scalar) -> Result<(), String> {
         let mut filled = String::new();
         let mut rest = &*scalar.text;
         let mut literal = true;
@@ -73,7 +80,7 @@ impl Filling<'_> {
         Ok(())
     }
 
-    fn value(&self, placeholder: &str) -> Result<String, String> {
+    fn value(&mut self, placeholder: &str) -> Result<String, String> {
         if let Some(path) = placeholder.strip_prefix("file:") {
             return self.file(path);
         }
@@ -101,9 +108,9 @@ impl Filling<'_> {
         }
     }
 
-    fn file(&self, path: &str) -> Result<String, String> {
-        let bytes =
-            file::bytes(&self.folder.join(path)).map_err(|error| format!("cannot read the file `{path}`: {error}"))?;
+    fn file(&mut self, path: &str) -> Result<String, String> {
+        let bytes = self.files.bytes(&self.folder.join(path));
+        let bytes = bytes.map_err(|error| format!("cannot read the file `{path}`: {error}"))?;
         let mut text = String::from_utf8(bytes).map_err(|_| format!("the file `{path}` is no UTF-8 text"))?;
         if text.ends_with('\n') {
             text.pop();

@@ -8,7 +8,7 @@ use std::{ops::Range, sync::OnceLock};
 use bytes::Bytes;
 use meshgate_api::{connector::Record, cursor::Cursor, event::Event, json};
 
-use crate::router::Owned;
+use crate::{gateway::Snapshot, router::Owned, telemetry::Deliveries};
 
 /// How a protocol writes an event: what stands around the cursor, which may be missing, and around the event's JSON.
 #[derive(Debug)]
@@ -20,13 +20,19 @@ pub struct Layout {
 }
 
 /// What is worked out once about a record.
+#[derive(Debug)]
 pub(super) struct Note {
+    /// Of the snapshot whose routes were asked.
+    edition: u64,
     /// Whose event it is.
     pub(super) owned: Option<Owned>,
+    /// Counts deliveries of that route.
+    pub(super) delivered: Option<Deliveries>,
     first: OnceLock<Text>,
 }
 
 /// The text that was written first, and for whom.
+#[derive(Debug)]
 struct Text {
     layout: &'static Layout,
     cursor: Option<Cursor>,
@@ -35,13 +41,20 @@ struct Text {
 }
 
 impl Note {
-    /// The record's note, which `owner` begins if there is none yet.
-    pub(super) fn of(record: &Record, owner: impl FnOnce() -> Option<Owned>) -> &Self {
-        record.note.get_or_init(|| Box::new(Self { owned: owner(), first: OnceLock::new() }));
-        Self::written(record)
+    /// Sees to it that the record has a note. If it has one that asked the routes of another snapshot, here is one of this.
+    pub(super) fn of(record: &Record, connector: usize, snapshot: &Snapshot) -> Option<Box<Self>> {
+        record.note.get_or_init(|| Box::new(Self::new(record, connector, snapshot)));
+        let is_stale = Self::written(record).edition != snapshot.edition;
+        is_stale.then(|| Box::new(Self::new(record, connector, snapshot)))
     }
 
-    /// The note of a record that a flow has looked at; only such are delivered.
+    fn new(record: &Record, connector: usize, snapshot: &Snapshot) -> Self {
+        let owned = snapshot.router.owner(connector, record);
+        let delivered = owned.as_ref().map(|owned| snapshot.counters.delivered(owned.route).clone());
+        Self { edition: snapshot.edition, owned, delivered, first: OnceLock::new() }
+    }
+
+    /// The record's own note; it has one since a flow has looked at it, and only such are delivered.
     pub(super) fn written(record: &Record) -> &Self {
         let note = record.note.get().and_then(|note| note.downcast_ref());
         note.expect("only this module writes notes, and one is written before the record is delivered")

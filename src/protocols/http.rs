@@ -1,42 +1,43 @@
 //! The HTTP listener: publish (`POST`) and subscribe (`GET`, server-sent events) on one resource, `/channels/{channel}`.
 
-use std::{any::Any, convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
     http::{Method, Request, StatusCode, Uri, request::Parts},
     response::{IntoResponse, Response},
 };
+use futures::FutureExt;
 use hyper::body::Incoming;
-use meshgate_api::Str;
-use tower::{ServiceBuilder, service_fn};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::service_fn;
 
 use crate::{gateway::Gateway, shutdown::Drain};
 
 mod address;
-mod body;
+pub(super) mod body;
 mod head;
+mod origin;
 mod outcome;
 mod problem;
 mod publish;
-mod query;
+pub(crate) mod query;
 mod read;
 pub mod server;
 mod socket;
 mod timer;
 
+use origin::Origin;
 pub use problem::Problem;
+pub(super) use read::refusal;
 use server::Service;
 
 /// What every request works with.
 #[derive(Clone, Debug)]
 pub struct Http {
-    gateway: Arc<Gateway>,
+    pub(super) gateway: Arc<Gateway>,
     /// Bytes of publishes that may be under way at once: `limits.in_flight`.
-    in_flight: Arc<body::Budget>,
-    default_channel: Option<Str>,
-    drain: Drain,
+    pub(super) in_flight: Arc<body::Budget>,
+    pub(super) drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
     heartbeat: Duration,
 }
@@ -44,33 +45,63 @@ pub struct Http {
 impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
-    pub fn new(gateway: Arc<Gateway>, default_channel: Option<Str>, drain: Drain) -> Self {
-        let in_flight = body::Budget::new(gateway.limits.in_flight);
-        Self { gateway, in_flight, default_channel, drain, heartbeat: crate::deliver::HEARTBEAT }
+    pub fn new(gateway: Arc<Gateway>, drain: Drain) -> Self {
+        let in_flight = body::Budget::new(gateway.clone());
+        Self { gateway, in_flight, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
-    /// The whole resource tree, as what hyper calls for each request. A handler that panics answers 500, and its connection goes on.
+    /// Bytes of the largest event.
+    pub(super) fn max_body(&self) -> usize {
+        self.gateway.now().limits.connectors.max_body
+    }
+
+    /// The whole resource tree, as what hyper calls for each request.
     pub fn service(self) -> impl Service {
         let http = Arc::new(self);
-        let dispatch = service_fn(move |request: Request<Incoming>| {
+        service_fn(move |request: Request<Incoming>| {
             let http = http.clone();
             async move { Ok::<_, Infallible>(http.answer(request).await) }
-        });
-        ServiceBuilder::new().layer(CatchPanicLayer::custom(panicked)).service(dispatch)
+        })
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response {
+        let (head, mut body) = request.into_parts();
+        let (origin, is_told_apart) = {
+            let origins = &self.gateway.now().http.origins;
+            (Origin::of(&head, origins), !origins.is_empty())
+        };
+        let mut answer = match origin {
+            Ok(origin) => {
+                let mut answer = match origin.preflight(&head) {
+                    Some(answer) => answer,
+                    None => self.serve(&head, &mut body).await,
+                };
+                origin.allow(answer.headers_mut());
+                answer
+            }
+            Err(refused) => refused.into_response(),
+        };
+        if is_told_apart {
+            origin::vary(answer.headers_mut());
+        }
+        body::leave(&head, body, &mut answer);
+        if head.method == Method::HEAD { answer.map(|_| Body::empty()) } else { answer }
+    }
+
+    /// A handler that panics answers 500, and its connection goes on.
+    async fn serve(self: &Arc<Self>, head: &Parts, body: &mut Incoming) -> Response {
+        let answer = AssertUnwindSafe(self.dispatch(head, body)).catch_unwind().await;
+        answer.unwrap_or_else(|_| Err(panicked())).unwrap_or_else(IntoResponse::into_response)
     }
 
     /// Paths are matched here, and not by a router's patterns, because the levels of a channel may be empty and are decoded one by one.
-    async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response {
-        let (head, mut body) = request.into_parts();
-        let answer = match (Resource::of(head.uri.path()), &head.method) {
-            (Some(resource), &Method::POST) => self.publish(resource, &head, &mut body).await,
-            (Some(Resource::Channels), &Method::GET | &Method::HEAD) => Box::pin(self.read(&head)).await,
+    async fn dispatch(self: &Arc<Self>, head: &Parts, body: &mut Incoming) -> Result<Response, Problem> {
+        match (Resource::of(head.uri.path()), &head.method) {
+            (Some(resource), &Method::POST) => self.publish(resource, head, body).await,
+            (Some(Resource::Channels), &Method::GET | &Method::HEAD) => Box::pin(self.read(head)).await,
             (Some(resource), method) => Err(method_not_allowed(resource, method)),
             (None, _) => Err(no_such_resource(&head.uri)),
-        };
-        let mut answer = answer.unwrap_or_else(IntoResponse::into_response);
-        body::leave(&head, body, &mut answer);
-        if head.method == Method::HEAD { answer.map(|_| Body::empty()) } else { answer }
+        }
     }
 
     async fn publish(
@@ -82,7 +113,7 @@ impl Http {
         head::check(head)?;
         let channel = match resource {
             Resource::Channels => address::channel(&head.uri)?,
-            Resource::Root => self.default_channel.as_deref().ok_or_else(no_default_channel)?.into(),
+            Resource::Root => self.gateway.now().http.default_channel.clone().ok_or_else(no_default_channel)?.into(),
         };
         publish::publish(self, &channel, head, body).await
     }
@@ -128,8 +159,7 @@ fn no_default_channel() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, detail)
 }
 
-fn panicked(_: Box<dyn Any + Send>) -> Response {
+fn panicked() -> Problem {
     tracing::error!("a request handler panicked: a bug; whether its events were stored is unknown");
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the gateway failed; whether the events were stored is unknown")
-        .into_response()
 }

@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use meshgate_api::{
-    connector::{Capabilities, Connector, Health, Limits, ReadError, SubscribeRequest, Subscription},
+    connector::{Capabilities, Connector, Health, ReadError, SubscribeRequest, Subscription},
     event::Event,
     outcome::{Rejection, Unavailability},
     position::Place,
@@ -13,6 +13,7 @@ use meshgate_api::{
 
 use super::*;
 use crate::{
+    config::{HttpListener, Limits, Shutdown},
     gateway::NamedConnector,
     router::{
         Router,
@@ -108,9 +109,11 @@ fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Gateway,
         required: true,
         connector: connectors[at].clone(),
     };
-    let metrics = Arc::new(Metrics::new(&["both".to_owned()]));
-    let gateway = Gateway::new(router, vec![named(0, "first"), named(1, "second")], Limits::default(), 4096, metrics);
-    (gateway, connectors)
+    let metrics = Arc::new(Metrics::default());
+    let named = vec![named(0, "first"), named(1, "second")];
+    let snapshot =
+        Snapshot::new(router, named, HttpListener::default(), Limits::default(), Shutdown::default(), &metrics);
+    (Gateway::new(snapshot, metrics), connectors)
 }
 
 fn message(id: &str, channel: &str) -> Submission {
@@ -136,7 +139,7 @@ async fn the_worst_outcome_wins() {
     ] {
         let case = format!("{first:?} and {second:?}");
         let (gateway, _) = gateway(true, [&[Some(first)], &[Some(second)]]);
-        let receipt = publish(&gateway, [message("1", "a")]).await.remove(0);
+        let receipt = &publish(&gateway, [message("1", "a")]).await[0];
         assert_eq!(receipt.outcome.name(), expected, "{case}");
         assert!(receipt.outcome.detail().contains(says), "{case}: {}", receipt.outcome.detail());
     }
@@ -146,9 +149,9 @@ async fn the_worst_outcome_wins() {
 async fn no_answer_in_time_is_unknown() {
     let (gateway, _) = gateway(true, [&[Some(stored())], &[None]]);
     let begun = Instant::now();
-    let receipt = publish(&gateway, [message("1", "a")]).await.remove(0);
+    let receipt = &publish(&gateway, [message("1", "a")]).await[0];
     assert_eq!(receipt.outcome.name(), "unknown");
-    assert!(begun.elapsed() < gateway.limits.publish_timeout);
+    assert!(begun.elapsed() < gateway.now().limits.connectors.publish_timeout);
 }
 
 #[tokio::test(start_paused = true)]
@@ -156,7 +159,7 @@ async fn what_is_not_required_is_not_waited_for() {
     for second in [Some(unavailable()), None] {
         let (gateway, connectors) = gateway(false, [&[Some(stored())], &[second]]);
         let begun = Instant::now();
-        let receipt = publish(&gateway, [message("1", "a")]).await.remove(0);
+        let receipt = &publish(&gateway, [message("1", "a")]).await[0];
         assert_eq!(receipt.outcome.name(), "stored");
         assert_eq!(begun.elapsed(), Duration::ZERO);
         assert_eq!(*connectors[1].seen.lock().expect("no holder panics"), ["1"]);
@@ -174,5 +177,6 @@ async fn each_event_has_its_own_fate_and_what_is_refused_is_not_tried() {
         [("1", "stored", Some(0)), ("2", "rejected", None), ("unread", "rejected", None), ("4", "rejected", Some(0))];
     assert_eq!(fates, expected);
     assert_eq!(*connectors[0].seen.lock().expect("no holder panics"), ["1", "4"]);
-    assert_eq!(gateway.metrics.of_route(0).0, [1, 1, 0, 0]);
+    let counts: Vec<_> = gateway.now().counters.published_by_route(0).map(|(_, count)| count).collect();
+    assert_eq!(counts, [1, 1, 0, 0]);
 }

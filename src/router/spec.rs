@@ -48,6 +48,8 @@ pub enum FilterSpec {
     Prefix(Vec<(String, String)>),
     /// Each attribute ends so.
     Suffix(Vec<(String, String)>),
+    /// This expression of CloudEvents SQL holds.
+    Sql(String),
     /// All hold.
     All(Vec<FilterSpec>),
     /// At least one holds.

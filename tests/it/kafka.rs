@@ -1,6 +1,7 @@
 //! The gateway in front of real Kafka, with plain Kafka programs on the other side.
 
 mod foreign;
+mod pages;
 mod places;
 mod plain;
 mod reading;

@@ -6,8 +6,14 @@ mod harness;
 
 mod bad_input;
 mod durability;
+mod explain;
+mod hostile;
 mod kafka;
+mod origins;
+mod pages;
 mod publish;
 mod quickstart;
+mod reload;
 mod serve;
 mod subscribe;
+mod websocket;

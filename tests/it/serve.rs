@@ -94,11 +94,15 @@ fn exit_codes() {
         (&["nonsense"], 64),
         (&["check"], 64),
         (&["check", "no/such/file.yaml"], 78),
+        (&["schema"], 0),
         (&["check", "config/meshgate.yaml", "config/reference.yaml", "config/docker.yaml"], 0),
         (&["healthcheck", "--url", "http://127.0.0.1:1"], 69),
         (&["publish", "a", "x", "--url", "http://127.0.0.1:1"], 69),
         (&["subscribe", "a", "--url", "http://127.0.0.1:1"], 69),
         (&["explain", "--channel", "a"], 64),
+        (&["cesql", "id"], 64),
+        (&["cesql", "--event", "no/such/event.json", "id"], 64),
+        (&["cesql", "--event", "Cargo.toml", "id"], 65),
     ] {
         let done = run(arguments);
         assert_eq!(done.status.code(), Some(code), "{arguments:?}: {}{}", text(&done.stdout), text(&done.stderr));
@@ -140,6 +144,31 @@ async fn the_command_line_publishes_and_subscribes() {
     );
     let refused = command(&["publish", "a/#", "x"]).output().expect("it runs");
     assert_eq!(refused.status.code(), Some(65), "{}", text(&refused.stderr));
+}
+
+#[test]
+fn the_command_line_evaluates_expressions() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("event.json");
+    let event = r#"{"specversion": "1.0", "id": "1", "source": "/s", "type": "com.acme.order", "amount": 120, "sign": "\"ü\""}"#;
+    fs::write(&file, event).expect("a file");
+    let file = file.to_str().expect("UTF-8");
+    for (arguments, expected) in [
+        (&["type LIKE 'com.acme.%' AND amount > 100"][..], r#"{"value":true,"error":null}"#),
+        (&["-amount"], r#"{"value":-120,"error":null}"#),
+        (&["--", "-amount"], r#"{"value":-120,"error":null}"#),
+        (&["sign"], r#"{"value":"\"ü\"","error":null}"#),
+        (&["missing = 1"], r#"{"value":false,"error":"missingAttribute"}"#),
+        (&["1 / 0"], r#"{"value":0,"error":"math"}"#),
+        (&["INT(id) + INT(type)"], r#"{"value":0,"error":"cast"}"#),
+        (&["LEFT(id, -1)"], r#"{"value":"1","error":"functionEvaluation"}"#),
+        (&["NOPE()"], r#"{"value":false,"error":"missingFunction"}"#),
+        (&["type ="], r#"{"value":false,"error":"parse"}"#),
+    ] {
+        let done = run(&[&["cesql", "--event", file][..], arguments].concat());
+        assert_eq!((text(&done.stdout).trim_end(), done.status.code()), (expected, Some(0)), "{arguments:?}");
+        assert_eq!(done.stderr.is_empty(), expected.ends_with("null}"), "{}", text(&done.stderr));
+    }
 }
 
 #[tokio::test]

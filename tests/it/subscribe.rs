@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::harness::{
     gateway::{Gateway, problem},
     sse::Stream,
+    websocket::Socket,
 };
 
 #[tokio::test]
@@ -122,7 +123,7 @@ async fn refuses_what_is_wrong_for_good() {
         ("a?resume=perhaps", 400, "resume=perhaps"),
         ("a?group=g", 400, "group"),
         ("a?filter=x", 400, "not built yet"),
-        ("a?wait=5s", 400, "not built yet"),
+        ("a?wait=5s", 400, "`wait` is for pages"),
         ("a?frm=latest", 400, "`frm`"),
         ("a%2Fb", 400, "path segments"),
         ("a%zz", 400, "%zz"),
@@ -133,9 +134,7 @@ async fn refuses_what_is_wrong_for_good() {
         assert_eq!(refused["status"], status, "{query}: {refused}");
         assert!(refused["detail"].as_str().is_some_and(|detail| detail.contains(names)), "{query}: {refused}");
     }
-    for (accept, status) in
-        [("application/json", 406), ("application/cloudevents-batch+json", 406), ("text/html, */*;q=0.1", 200)]
-    {
+    for (accept, status) in [("application/json", 406), ("text/html, */*;q=0.1", 200)] {
         let answer =
             gateway.client.get(gateway.channel_url("a")).header("accept", accept).send().await.expect("an answer");
         assert_eq!(answer.status(), status, "{accept}");
@@ -145,4 +144,30 @@ async fn refuses_what_is_wrong_for_good() {
     );
     let refused = problem(none.client.get(none.channel_url("c/**")).send().await.expect("an answer")).await;
     assert_eq!(refused["status"], json!(404));
+}
+
+#[tokio::test]
+async fn gives_only_what_its_filter_wants() {
+    let gateway = Gateway::memory();
+    let filter = "filter=amount+%3E+100+AND+subject+LIKE+'eu-%25'"; // amount > 100 AND subject LIKE 'eu-%'
+    let mut stream = Stream::open(&gateway, &format!("a?{filter}")).await;
+    let mut socket = Socket::open(&gateway, &format!("a?{filter}")).await;
+    for (id, amount, subject) in
+        [("1", "100", "eu-1"), ("2", "101", "eu-2"), ("3", "500", "us-1"), ("4", "200", "eu-3")]
+    {
+        let event = gateway.event("a", id).header("ce-amount", amount).header("ce-subject", subject);
+        assert_eq!(event.send().await.expect("an answer").status(), 202);
+    }
+    gateway.store("a", "has no amount").await;
+    let last = gateway.event("a", "5").header("ce-amount", "1000").header("ce-subject", "eu-9");
+    assert_eq!(last.send().await.expect("an answer").status(), 202);
+    assert_eq!(stream.ids(3).await, ["2", "4", "5"]);
+    assert_eq!(socket.ids(3).await, ["2", "4", "5"]);
+    let accept = "application/cloudevents-batch+json";
+    let page = gateway.client.get(gateway.channel_url(&format!("a?{filter}&limit=2"))).header("accept", accept);
+    let page = page.send().await.expect("an answer").text().await.expect("a body");
+    let page: serde_json::Value = serde_json::from_str(&page).expect("a batch");
+    assert_eq!((&page[0]["id"], &page[1]["id"], page.get(2)), (&json!("2"), &json!("4"), None));
+    let bad = gateway.client.get(gateway.channel_url("a?filter=amount+%3E")).send().await.expect("an answer");
+    assert_eq!(problem(bad).await["status"], 400);
 }

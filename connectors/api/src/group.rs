@@ -281,6 +281,11 @@ impl Subscription for Member {
         &self.positions
     }
 
+    /// Nothing that was read waits for a member.
+    fn is_at_end(&self) -> bool {
+        self.group.with(|state| state.deal.waiting() == 0)
+    }
+
     fn drain(&mut self) {
         self.is_draining = true;
         self.group.with(|state| state.deal.retire(self.id, Instant::now()));

@@ -16,6 +16,7 @@ mod fields;
 mod node;
 mod problem;
 mod quantity;
+pub use quantity::duration;
 
 pub use fields::{Fields, Reading, decode};
 pub use node::{Entry, Mark, Node, Scalar, Value};

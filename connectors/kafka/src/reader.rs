@@ -47,6 +47,8 @@ pub(crate) struct Reader {
     reading: Arc<Reading>,
     topics: TopicSet,
     positions: Positions,
+    /// Ends that the partitions had when it was placed.
+    ends: Positions,
     /// How many changes of topics' identities the positions and the source take into account.
     changes: u64,
     source: Source,
@@ -80,8 +82,9 @@ impl Reading {
         let spot = self.spot(&topics, &request.start).await?;
         let standing = self.live.stand(topics.clone());
         let source = self.source(&topics, &spot)?;
-        let Spot { positions, changes, .. } = spot;
-        let mut reader = Reader { reading: self.clone(), topics, positions, changes, source, _standing: standing };
+        let Spot { positions, ends, changes } = spot;
+        let mut reader =
+            Reader { reading: self.clone(), topics, positions, ends, changes, source, _standing: standing };
         reader.heed_changes();
         Ok(reader)
     }
@@ -193,7 +196,7 @@ impl Reader {
             other => other?,
         };
         self.source = self.reading.source(&self.topics, &spot)?;
-        Spot { positions: self.positions, changes: self.changes, .. } = spot;
+        Spot { positions: self.positions, ends: self.ends, changes: self.changes } = spot;
         self.heed_changes();
         Ok(())
     }
@@ -283,6 +286,13 @@ impl Subscription for Reader {
 
     fn positions(&self) -> &Positions {
         &self.positions
+    }
+
+    /// The live buffer may have begun to read only after the reader was placed: what was stored before must have come, too.
+    fn is_at_end(&self) -> bool {
+        let has_reached =
+            |end: &Position| self.positions.get(&end.topic, end.partition).unwrap_or_default() >= end.place;
+        matches!(&self.source, Source::Live(follower) if follower.is_at_end()) && self.ends.iter().all(has_reached)
     }
 }
 

@@ -80,6 +80,10 @@ impl Subscription for Reader {
     fn positions(&self) -> &Positions {
         &self.positions
     }
+
+    fn is_at_end(&self) -> bool {
+        self.follower.is_at_end()
+    }
 }
 
 fn place(epoch: u64, sequence: u64) -> Place {

@@ -18,6 +18,18 @@ def http(rig):
     yield from throughput("HTTP → memory, 64 connections", comparison, 0.80, 1.30)
 
 
+def websocket(rig):
+    """WebSocket → memory with 256 unanswered frames, against HTTP → memory at 64 connections of the same gateway"""
+    ratios = []
+    with rig.embedded_default() as gateway:
+        for _ in range(rig.rounds):
+            over_http = rig.publish_over_http(gateway, "orders/http", connections=64)
+            over_websocket = rig.publish_over_websocket(gateway, "orders/websocket", unanswered=256)
+            print(f"  HTTP {over_http:.0f} events/s, WebSocket {over_websocket:.0f} events/s", flush=True)
+            ratios.append(over_websocket / over_http)
+    yield at_least("WebSocket with 256 unanswered frames: events/s over those of HTTP", statistics.median(ratios), 2)
+
+
 def kafka_64(rig):
     """HTTP → Kafka at 64 connections, against `yardstick kafka`"""
     yield from kafka(rig, "kafka.yaml", 64, "linger.ms 1")
@@ -105,5 +117,5 @@ def added_latency(rig, configuration, properties):
 
 FIGURES = {
     figure.__name__.replace("_", "-"): figure
-    for figure in (http, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout)
+    for figure in (http, websocket, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout)
 }

@@ -18,11 +18,14 @@ CONFIGURATIONS = ROOT / "benches/e2e"
 # The retention is for the disk: each side writes some gigabytes.
 TOPIC = ("--partitions", "1", "--if-not-exists", "--config", "retention.bytes=268435456", "--config", "segment.bytes=67108864")
 
+# Of a load tool that does not go through `measure`: each run, and the data of each event.
+SECONDS, BYTES = 5, 400
+
 
 class Rig(contextlib.ExitStack):
     def __init__(self, rounds):
         super().__init__()
-        self.rounds, self.broker, self.notes = rounds, None, []
+        self.rounds, self.broker, self.notes, self.websocket_load = rounds, None, [], None
         self.yardstick_dir = pathlib.Path(os.environ.get("YARDSTICK_DIR", ROOT.parent / "shared/yardstick")).resolve()
         if not (self.yardstick_dir / "measure").exists():
             raise Failed(f"no `measure` in {self.yardstick_dir}: set YARDSTICK_DIR")
@@ -93,6 +96,20 @@ class Rig(contextlib.ExitStack):
         self.notes += [f"the rounds of {side} differ by {share:.0%}" for side, share in comparison.unsteady()]
         return comparison
 
+    def publish_over_http(self, gateway, channel, connections):
+        """Events/s that `wrk` gets confirmed."""
+        lua = self.yardstick_dir / "publish.lua"
+        url = f"http://{gateway.http}/channels/{channel}"
+        said = output("wrk", "-t2", f"-c{connections}", f"-d{SECONDS}", "-s", lua, url, "--", "run", BYTES)
+        return confirmed_per_second(said)
+
+    def publish_over_websocket(self, gateway, channel, unanswered):
+        """The same over one connection."""
+        if not self.websocket_load:
+            self.websocket_load = given("WEBSOCKET_LOAD") or build(ROOT / "Cargo.toml", "meshgate", example="websocket-load")
+        flags = ("--unanswered", unanswered, "--seconds", SECONDS, "--bytes", BYTES)
+        return confirmed_per_second(output(self.websocket_load, gateway.http, channel, *flags))
+
     def measure(self, command, environment):
         """Its lines, which are shown as they come."""
         problems, lines = self.folder / "measure.log", []
@@ -120,15 +137,25 @@ def given(variable):
     return path and str(pathlib.Path(path).resolve())
 
 
-def build(manifest, package, target=None):
+def confirmed_per_second(said):
+    """Of the line of JSON that a load tool prints."""
+    (line,) = [line for line in said.splitlines() if line.startswith("{")]
+    result = json.loads(line)
+    if result.get("errors"):
+        raise Failed(f"{result['errors']} events were refused")
+    return result["per_second"]
+
+
+def build(manifest, package, target=None, example=None):
     environment = os.environ | ({"CARGO_TARGET_DIR": str(target)} if target else {})
     messages = output(
         *("cargo", "build", "--release", "--locked", "--message-format", "json-render-diagnostics"),
         *("--manifest-path", manifest, "--package", package),
+        *(("--example", example) if example else ()),
         environment=environment,
     )
     artifacts = [json.loads(line) for line in messages.splitlines()]
-    (binary,) = [each["executable"] for each in artifacts if each.get("executable") and each["target"]["name"] == package]
+    (binary,) = [each["executable"] for each in artifacts if each.get("executable") and each["target"]["name"] == (example or package)]
     return binary
 
 

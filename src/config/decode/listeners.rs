@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
-use meshgate_api::{connector::Limits, settings::Fields};
+use axum::http::Uri;
+use meshgate_api::settings::Fields;
 
 use super::{GIB, KIB};
 use crate::{
@@ -10,22 +11,9 @@ use crate::{
     router::Channel,
 };
 
-/// Only this machine is served unless the file says otherwise.
-pub(super) fn default() -> (HttpListener, AdminListener) {
-    (default_http(), default_admin())
-}
-
-fn default_http() -> HttpListener {
-    HttpListener { address: "127.0.0.1:8080".into(), max_body: Limits::default().max_body, default_channel: None }
-}
-
-fn default_admin() -> AdminListener {
-    AdminListener { address: "127.0.0.1:9090".into() }
-}
-
 pub(super) fn listeners(fields: &mut Fields<'_>) -> Option<(HttpListener, AdminListener)> {
-    let http = fields.section("http", http).or(default_http());
-    let admin = fields.section("admin", admin).or(default_admin());
+    let http = fields.section("http", http).or(HttpListener::default());
+    let admin = fields.section("admin", admin).or(AdminListener::default());
     fields.not_built_yet("mqtt", "MQTT listener");
     let (http, admin) = (http?, admin?);
     if collide(&http.address, &admin.address) {
@@ -39,20 +27,45 @@ pub(super) fn listeners(fields: &mut Fields<'_>) -> Option<(HttpListener, AdminL
 }
 
 fn http(fields: &mut Fields<'_>) -> Option<HttpListener> {
-    let default = default_http();
+    let default = HttpListener::default();
     let address = address(fields).or(default.address);
     let max_body = fields.size("max_body", 64 * KIB..=GIB).or(default.max_body);
     let default_channel = fields.text("default_channel").optional();
     if let Some(Err(error)) = default_channel.map(Channel::check) {
         fields.refuse_value("default_channel", error.to_string());
     }
-    fields.not_built_yet("origins", "CORS");
+    let form = "an origin as browsers write it, such as `https://app.example` or `http://localhost:3000`";
+    let origins = fields.list_of("origins", form, |text| is_origin(text).then(|| text.to_owned())).or(Vec::new());
     fields.not_built_yet("tls", "TLS");
-    Some(HttpListener { address: address?, max_body: max_body?, default_channel: default_channel.map(str::to_owned) })
+    Some(HttpListener {
+        address: address?,
+        max_body: max_body?,
+        default_channel: default_channel.map(str::to_owned),
+        origins: origins?,
+    })
+}
+
+/// Whether a browser could write `text` as an origin: scheme, host and a port that is not the scheme's own (RFC 6454, section 6.2), or
+/// `null` for pages that have none.
+fn is_origin(text: &str) -> bool {
+    if text == "null" {
+        return true;
+    }
+    let Ok(uri) = text.parse::<Uri>() else { return false };
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else { return false };
+    let own_port = match scheme {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let port = authority.port_u16();
+    let port_text = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let written = format!("{scheme}://{}{port_text}", authority.host().to_ascii_lowercase());
+    text == written && (port.is_none() || port != own_port)
 }
 
 fn admin(fields: &mut Fields<'_>) -> Option<AdminListener> {
-    let address = address(fields).or(default_admin().address);
+    let address = address(fields).or(AdminListener::default().address);
     fields.not_built_yet("tls", "TLS");
     Some(AdminListener { address: address? })
 }

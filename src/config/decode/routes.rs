@@ -44,16 +44,14 @@ fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
         Some("exact") => fields.section("exact", attributes).required().map(FilterSpec::Exact),
         Some("prefix") => fields.section("prefix", attributes).required().map(FilterSpec::Prefix),
         Some("suffix") => fields.section("suffix", attributes).required().map(FilterSpec::Suffix),
+        Some("sql") => fields.text("sql").required().map(|text| FilterSpec::Sql(text.to_owned())),
         Some("all") => fields.list("all", filter).required().map(FilterSpec::All),
         Some("any") => fields.list("any", filter).required().map(FilterSpec::Any),
         Some("not") => fields.section("not", filter).required().map(|filter| FilterSpec::Not(Box::new(filter))),
-        Some("sql") => {
-            fields.not_built_yet("sql", "CloudEvents SQL");
-            None
-        }
         _ => {
-            fields
-                .refuse("expected just one of `exact`, `prefix`, `suffix`, `all`, `any`, `not`; several go into `all`");
+            fields.refuse(
+                "expected just one of `exact`, `prefix`, `suffix`, `sql`, `all`, `any`, `not`; several go into `all`",
+            );
             fields.accept_unknown();
             None
         }

@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use meshgate_api::connector::Limits;
+use meshgate_api::connector;
 
 use super::*;
 
@@ -14,10 +14,9 @@ fn with(more: &str) -> Config {
 #[test]
 fn what_is_left_out_has_its_default() {
     let config = with("listeners:\nlimits: { ring: }\n");
-    let http = HttpListener { address: "127.0.0.1:8080".into(), max_body: 1 << 20, default_channel: None };
-    assert_eq!(config.http, http);
+    assert_eq!(config.http, HttpListener::default());
     assert_eq!(config.admin, AdminListener { address: "127.0.0.1:9090".into() });
-    assert_eq!((config.limits, config.cursor), (Limits::default(), 4096));
+    assert_eq!(config.limits, Limits::default());
     assert_eq!(config.shutdown, Shutdown { delay: Duration::ZERO, grace: Duration::from_secs(25) });
     assert_eq!((&*config.connectors[0].spec.name, config.connectors[0].kind), ("one", "fake"));
     assert_eq!(&**config.router.routes()[0].name(), "#");
@@ -28,25 +27,44 @@ fn what_is_given_is_kept() {
     let config = with(
         "
 listeners:
-  http: { address: '[::1]:0', max_body: 64KiB, default_channel: a/b }
+  http:
+    address: '[::1]:0'
+    max_body: 64KiB
+    default_channel: a/b
+    origins: ['http://localhost:3000', 'https://[::1]', 'https://app.example']
   admin: { address: localhost:9 }
-limits: { publish_timeout: 500ms, in_flight: 1MiB, ring: 2MiB, readers: 3, reader_memory: 4MiB, topics: 5, cursor: 6KiB }
+limits:
+  { publish_timeout: 500ms, in_flight: 1MiB, ring: 2MiB, readers: 3, reader_memory: 4MiB, topics: 5, cursor: 6KiB,
+    connections: 7, header_timeout: 8s, body_timeout: 9s, max_in_flight: 10, settled_window: 11 }
 shutdown: { delay: 1s, grace: 1m }
 ",
     );
-    let http = HttpListener { address: "[::1]:0".into(), max_body: 64 << 10, default_channel: Some("a/b".into()) };
+    let http = HttpListener {
+        address: "[::1]:0".into(),
+        max_body: 64 << 10,
+        default_channel: Some("a/b".into()),
+        origins: ["http://localhost:3000", "https://[::1]", "https://app.example"].map(Into::into).into(),
+    };
     assert_eq!(config.http, http);
     assert_eq!(config.admin.address, "localhost:9");
     let limits = Limits {
-        publish_timeout: Duration::from_millis(500),
-        in_flight: 1 << 20,
-        max_body: 64 << 10,
-        ring: 2 << 20,
-        readers: 3,
-        reader_memory: 4 << 20,
-        topics: 5,
+        connectors: connector::Limits {
+            publish_timeout: Duration::from_millis(500),
+            in_flight: 1 << 20,
+            max_body: 64 << 10,
+            ring: 2 << 20,
+            readers: 3,
+            reader_memory: 4 << 20,
+            topics: 5,
+            settled_window: 11,
+        },
+        cursor: 6 << 10,
+        connections: 7,
+        header_timeout: Duration::from_secs(8),
+        body_timeout: Duration::from_secs(9),
+        max_in_flight: 10,
     };
-    assert_eq!((config.limits, config.cursor), (limits, 6 << 10));
+    assert_eq!(config.limits, limits);
     assert_eq!(config.shutdown, Shutdown { delay: Duration::from_secs(1), grace: Duration::from_secs(60) });
 }
 
@@ -100,8 +118,8 @@ fn a_file_that_is_no_text_is_an_issue() {
     assert_eq!(issue(), "1:1: .: cannot read the file: No such file or directory (os error 2)");
     fs::write(&file, b"a: 1\nb\xC3\xA9: \xFF\n").expect("a file");
     assert_eq!(issue(), "2:5: .: expected UTF-8 text, found other bytes");
-    fs::write(&file, vec![b' '; (1 << 20) + 1]).expect("a file");
-    assert_eq!(issue(), "1:1: .: cannot read the file: it is longer than 1MiB");
+    fs::File::create(&file).and_then(|file| file.set_len((64 << 20) + 1)).expect("a file");
+    assert_eq!(issue(), "1:1: .: cannot read the file: it is longer than 64MiB");
 }
 
 #[test]

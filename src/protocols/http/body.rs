@@ -2,10 +2,13 @@
 
 use std::{
     error::Error,
+    future::poll_fn,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    task::{Poll, ready},
     time::Duration,
 };
 
@@ -17,12 +20,14 @@ use axum::{
 use bytes::{BufMut, BytesMut};
 use futures::FutureExt;
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
+use tokio::time::{Sleep, sleep};
 
-use super::problem::Problem;
+use super::{Http, problem::Problem};
+use crate::gateway::Gateway;
 
 /// What a publish occupies besides its body, about: headers, event, record.
-const OVERHEAD: usize = 2 << 10;
+pub(in crate::protocols) const OVERHEAD: usize = 2 << 10;
 /// A refused body that is not longer is read, so that the connection can go on.
 const SHORT: u64 = 64 << 10;
 /// How much of a refused body is read, and for how long.
@@ -32,44 +37,49 @@ const DISCARD_TIME: Duration = Duration::from_secs(1);
 /// A body, and its share of `limits.in_flight` until the answer.
 pub(super) struct Taken {
     pub(super) bytes: Bytes,
-    _share: Share,
+    share: Share,
 }
 
-/// What is left of `limits.in_flight`, in bytes.
+impl Taken {
+    /// Accounts for the events that have come out of it.
+    pub(super) fn grow(&mut self, events: usize) -> Result<(), Problem> {
+        self.share.grow(OVERHEAD * events.saturating_sub(1))
+    }
+}
+
+/// What is under way of `limits.in_flight`, in bytes.
 #[derive(Debug)]
-pub(super) struct Budget(AtomicUsize);
+pub(in crate::protocols) struct Budget {
+    gateway: Arc<Gateway>,
+    taken: AtomicUsize,
+}
 
 /// Bytes taken from the budget, until they are dropped.
-struct Share {
+pub(in crate::protocols) struct Share {
     budget: Arc<Budget>,
     taken: usize,
 }
 
-/// Reads the whole body, no more than `max_body` bytes of it. What a refused client still sends is left to its connection.
-pub(super) async fn take(
-    headers: &HeaderMap,
-    body: &mut Incoming,
-    max_body: usize,
-    budget: &Arc<Budget>,
-) -> Result<Taken, Problem> {
+/// Reads the whole body, no more than `max_body` bytes of it and no longer than `limits.body_timeout`. What a refused client still sends
+/// is left to its connection.
+pub(super) async fn take(http: &Http, headers: &HeaderMap, body: &mut Incoming) -> Result<Taken, Problem> {
+    let max_body = http.max_body();
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     if announced.is_some_and(|length| length > max_body) || body.size_hint().lower() > max_body as u64 {
         return Err(too_large(max_body));
     }
     refuse_encodings(headers)?;
-    let mut share = Share { budget: budget.clone(), taken: 0 };
-    share.grow(OVERHEAD + announced.unwrap_or(0))?;
+    let mut share = Share { budget: http.in_flight.clone(), taken: 0 };
+    let mut overhead = OVERHEAD;
+    let mut patience = Patience { time: http.gateway.now().limits.body_timeout, alarm: None };
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|problem| unreadable(&problem))?;
+    while let Some(frame) = patience.next(body).await? {
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + whole.len() + data.len() > max_body {
             return Err(too_large(max_body));
         }
-        if announced.is_none() {
-            share.grow(data.len())?;
-        }
+        share.grow(std::mem::take(&mut overhead) + data.len())?; // not what is announced: who is slow holds no more than it has sent
         if first.is_empty() && whole.is_empty() {
             first = data; // mostly the only one: no copy
             continue;
@@ -80,19 +90,41 @@ pub(super) async fn take(
         }
         whole.put(data);
     }
-    Ok(Taken { bytes: if whole.is_empty() { first } else { whole.freeze() }, _share: share })
+    share.grow(overhead)?;
+    Ok(Taken { bytes: if whole.is_empty() { first } else { whole.freeze() }, share })
+}
+
+/// How long a body may still take. What has come with its head needs no timer.
+struct Patience {
+    time: Duration,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patience {
+    async fn next(&mut self, body: &mut Incoming) -> Result<Option<Frame<Bytes>>, Problem> {
+        poll_fn(|cx| {
+            if let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) {
+                return Poll::Ready(frame.transpose().map_err(|problem| unreadable(&problem)));
+            }
+            let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep(self.time)));
+            ready!(alarm.as_mut().poll(cx));
+            Poll::Ready(Err(too_slow(self.time)))
+        })
+        .await
+    }
 }
 
 /// Sees to what is left of a refused body while its answer is on its way. HTTP/2 resets the stream of a body that nobody reads, and
 /// there are clients that then forget the answer: it is discarded. So is a short one of HTTP/1.1, whose connection goes on; with a
-/// longer one the connection ends, and the answer says so.
+/// longer one, and with one that is too slow, the connection ends, and the answer says so.
 pub(super) fn leave(head: &Parts, mut body: Incoming, answer: &mut Response) {
     if body.is_end_stream() || matches!(body.frame().now_or_never(), Some(None)) {
         return;
     }
     let is_short =
         body.size_hint().upper().is_some_and(|left| left <= SHORT) && !head.headers.contains_key(header::EXPECT);
-    if head.version == Version::HTTP_2 || is_short {
+    let is_slow = answer.status() == StatusCode::REQUEST_TIMEOUT;
+    if head.version == Version::HTTP_2 || is_short && !is_slow {
         tokio::spawn(discard(body));
     } else {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -114,14 +146,33 @@ async fn discard(mut body: Incoming) {
 }
 
 impl Budget {
-    pub(super) fn new(bytes: usize) -> Arc<Self> {
-        Arc::new(Self(AtomicUsize::new(bytes)))
+    pub(super) fn new(gateway: Arc<Gateway>) -> Arc<Self> {
+        Arc::new(Self { gateway, taken: AtomicUsize::new(0) })
+    }
+
+    /// One of the largest events always fits.
+    fn limit(&self) -> usize {
+        let limits = self.gateway.now().limits.connectors;
+        limits.in_flight.max(limits.max_body + OVERHEAD)
     }
 }
 
 impl Share {
+    /// `None`: so much is not left.
+    pub(in crate::protocols) fn of(budget: &Arc<Budget>, bytes: usize) -> Option<Self> {
+        let mut share = Self { budget: budget.clone(), taken: 0 };
+        share.grow(bytes).is_ok().then_some(share)
+    }
+
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        if self.budget.0.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_err() {
+        let limit = self.budget.limit();
+        if self.taken + bytes > limit {
+            let detail =
+                "so many events at once are more than `limits.in_flight` allows: publish them in smaller batches";
+            return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+        }
+        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= limit);
+        if self.budget.taken.fetch_update(Relaxed, Relaxed, more).is_err() {
             let detail = "as much as `limits.in_flight` allows is being published already";
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1));
         }
@@ -132,7 +183,7 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.budget.0.fetch_add(self.taken, Relaxed);
+        self.budget.taken.fetch_sub(self.taken, Relaxed);
     }
 }
 
@@ -143,6 +194,11 @@ fn unreadable(problem: &dyn Error) -> Problem {
         cause = source;
     }
     Problem::bad_request(format!("the body could not be read: {cause}"))
+}
+
+fn too_slow(time: Duration) -> Problem {
+    let detail = format!("the body did not arrive within `limits.body_timeout`, which is {time:?}");
+    Problem::new(StatusCode::REQUEST_TIMEOUT, detail)
 }
 
 fn too_large(max_body: usize) -> Problem {

@@ -8,28 +8,25 @@ use meshgate_api::outcome::{Outcome, Rejection, Unavailability};
 use serde_json::{Value, json};
 
 use super::problem::Problem;
-use crate::{
-    gateway::Gateway,
-    publish::{Receipt, Receipts},
-};
+use crate::publish::{Receipt, Receipts};
 
 /// The answer to a publish. A batch whose events fared differently gets the worst one's status, and each one's fate.
-pub(super) fn answer(gateway: &Gateway, receipts: &Receipts, batch: bool, representation: bool) -> Response {
+pub(super) fn answer(receipts: &Receipts, batch: bool, representation: bool) -> Response {
     let mut worst: Option<&Receipt> = None;
-    for receipt in receipts {
+    for receipt in receipts.iter() {
         if worst.is_none_or(|worst| receipt.outcome.badness() > worst.outcome.badness()) {
             worst = Some(receipt);
         }
     }
     match worst.and_then(problem) {
         None if representation => {
-            let events: Vec<_> = receipts.iter().map(|receipt| stored(gateway, receipt)).collect();
+            let events: Vec<_> = receipts.iter().map(|receipt| stored(receipts, receipt)).collect();
             let body = json!({ "events": events }).to_string();
             (StatusCode::ACCEPTED, [(header::CONTENT_TYPE, "application/json")], body).into_response()
         }
         None => StatusCode::ACCEPTED.into_response(),
         Some(problem) if batch => {
-            let events = receipts.iter().map(|receipt| fate(gateway, receipt)).collect();
+            let events = receipts.iter().map(|receipt| fate(receipts, receipt)).collect();
             problem.with_events(Value::Array(events)).into_response()
         }
         Some(problem) => problem.into_response(),
@@ -63,9 +60,9 @@ fn status(outcome: &Outcome) -> Option<StatusCode> {
 }
 
 /// One event of a batch, so that a client can send again just those that are not stored.
-fn fate(gateway: &Gateway, receipt: &Receipt) -> Value {
+fn fate(receipts: &Receipts, receipt: &Receipt) -> Value {
     let status = status(&receipt.outcome).unwrap_or(StatusCode::ACCEPTED).as_u16();
-    let mut fate = stored(gateway, receipt);
+    let mut fate = stored(receipts, receipt);
     fate["status"] = status.into();
     fate["outcome"] = receipt.outcome.name().into();
     if !receipt.outcome.detail().is_empty() {
@@ -74,16 +71,15 @@ fn fate(gateway: &Gateway, receipt: &Receipt) -> Value {
     fate
 }
 
-fn stored(gateway: &Gateway, receipt: &Receipt) -> Value {
+fn stored(receipts: &Receipts, receipt: &Receipt) -> Value {
     let stored: Vec<_> = receipt
         .stored
         .iter()
         .map(|stored| {
-            let connector = &gateway.connectors[stored.connector];
+            let connector = receipts.connector(stored);
             let position = connector.connector.place_text(&stored.position);
             json!({ "connector": &*connector.name, "topic": &*stored.topic, "position": position })
         })
         .collect();
-    let route = receipt.route.map(|route| gateway.router.routes()[route].name());
-    json!({ "id": &*receipt.id, "route": route, "stored": stored })
+    json!({ "id": &*receipt.id, "route": receipts.route(receipt), "stored": stored })
 }

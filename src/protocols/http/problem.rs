@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use meshgate_api::Str;
@@ -15,8 +15,8 @@ pub struct Problem {
     document: Box<Document>,
     /// Seconds.
     retry_after: Option<u64>,
-    /// The methods that there are.
-    allow: Option<&'static str>,
+    /// A further header.
+    header: Option<(HeaderName, &'static str)>,
 }
 
 /// `title` is the status's own phrase; `detail` says what to change.
@@ -47,7 +47,7 @@ impl Problem {
             events: None,
             cursor: None,
         };
-        Self { code: status, document: Box::new(document), retry_after: None, allow: None }
+        Self { code: status, document: Box::new(document), retry_after: None, header: None }
     }
 
     /// 400 with this explanation.
@@ -78,8 +78,14 @@ impl Problem {
 
     /// With the methods that are served (RFC 9110, section 15.5.6).
     #[must_use]
-    pub fn allowing(mut self, methods: &'static str) -> Self {
-        self.allow = Some(methods);
+    pub fn allowing(self, methods: &'static str) -> Self {
+        self.with_header(header::ALLOW, methods)
+    }
+
+    /// With a header that says more.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
+        self.header = Some((name, value));
         self
     }
 
@@ -98,8 +104,8 @@ impl IntoResponse for Problem {
         let mut response = (self.code, Body::from(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(methods) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
+        if let Some((name, value)) = self.header {
+            headers.insert(name, HeaderValue::from_static(value));
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -26,7 +26,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     query::none(&head.uri)?;
     let gateway = &http.gateway;
-    let body = body::take(&head.headers, body, gateway.limits.max_body, &http.in_flight).await?;
+    let mut body = body::take(http, &head.headers, body).await?;
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) =
         match decode(&head.headers, body.bytes.clone(), channel) {
             Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
@@ -35,8 +35,9 @@ pub(super) async fn publish(
             }
             Err(error) => (SmallVec::from_iter([Err(refused(error))]), false),
         };
+    body.grow(submissions.len())?;
     let receipts = gateway.publish(Listener::Http, submissions).await;
-    Ok(outcome::answer(gateway, &receipts, batch, prefers_representation(&head.headers)))
+    Ok(outcome::answer(&receipts, batch, prefers_representation(&head.headers)))
 }
 
 fn refused(error: DecodeError) -> Refused {

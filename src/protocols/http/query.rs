@@ -2,31 +2,37 @@
 
 use std::{borrow::Cow, time::SystemTime};
 
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use meshgate_api::event::parse_timestamp;
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
 use super::{address::check_percent_encoding, problem::Problem};
-use crate::deliver::From;
+use crate::deliver::{EventFilter, From};
 
 /// The queries of a read.
 #[derive(Debug)]
-pub(super) struct ReadQuery {
-    pub(super) from: From,
+pub(in crate::protocols) struct ReadQuery {
+    pub(in crate::protocols) from: From,
     /// End after so many events.
-    pub(super) limit: Option<u64>,
+    pub(in crate::protocols) limit: Option<u64>,
     /// Each event carries the extensions `meshgatecursor` and `meshgatechannel`.
-    pub(super) meta: bool,
+    pub(in crate::protocols) meta: bool,
     /// Cursors are given.
-    pub(super) resume: bool,
+    pub(in crate::protocols) resume: bool,
+    /// Only these events.
+    pub(in crate::protocols) events: Option<EventFilter>,
 }
 
-const NOT_BUILT_YET: [&str; 2] = ["filter", "wait"];
-
-/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`.
-pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, Problem> {
-    let mut query = ReadQuery { from: From::Latest, limit: None, meta: false, resume: true };
+/// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`, which is `default` unless it is given.
+/// `own` takes what only one way of reading knows.
+pub(in crate::protocols) fn read(
+    uri: &Uri,
+    last_event_id: Option<&str>,
+    default: From,
+    own: &mut dyn FnMut(&str, &str) -> Result<bool, Problem>,
+) -> Result<ReadQuery, Problem> {
+    let mut query = ReadQuery { from: default, limit: None, meta: false, resume: true, events: None };
     let mut after = None;
     let mut given = SmallVec::<[Cow<'_, str>; 8]>::new();
     for pair in pairs(uri.query().unwrap_or_default()) {
@@ -38,12 +44,14 @@ pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, 
             "limit" => query.limit = Some(limit(&value)?),
             "meta" => query.meta = one_of("meta", &value, ["true", "false"])? == "true",
             "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
+            key if own(key, &value)? => {}
             "group" => {
                 return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
             }
-            later if NOT_BUILT_YET.contains(&later) => {
-                return Err(Problem::bad_request(format!("query `{later}` is not built yet")));
+            "wait" => {
+                return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
             }
+            "filter" => query.events = Some(filter(&value)?),
             unknown => return Err(unknown_query(unknown)),
         }
         if given.contains(&key) {
@@ -57,8 +65,15 @@ pub(super) fn read(uri: &Uri, last_event_id: Option<&str>) -> Result<ReadQuery, 
     Ok(query)
 }
 
+/// The cursor that a reader comes back with.
+pub(in crate::protocols) fn last_event_id(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Problem::bad_request("header last-event-id is not ASCII"))?;
+    Ok(Some(text).filter(|id| !id.is_empty()))
+}
+
 /// Refuses every query of a `POST` but the channel.
-pub(super) fn none(uri: &Uri) -> Result<(), Problem> {
+pub(in crate::protocols) fn none(uri: &Uri) -> Result<(), Problem> {
     for pair in pairs(uri.query().unwrap_or_default()) {
         match &*pair?.0 {
             "channel" if uri.path() == "/channels" => {}
@@ -66,6 +81,27 @@ pub(super) fn none(uri: &Uri) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// The value of the one query that a URL has to have.
+pub(crate) fn only<'a>(uri: &'a Uri, name: &str) -> Result<Cow<'a, str>, Problem> {
+    let mut found = None;
+    for pair in pairs(uri.query().unwrap_or_default()) {
+        match pair? {
+            (key, _) if key != name => return Err(unknown_query(&key)),
+            _ if found.is_some() => {
+                return Err(Problem::bad_request(format!("query `{name}` is given more than once")));
+            }
+            (_, value) => found = Some(value),
+        }
+    }
+    found.ok_or_else(|| Problem::bad_request(format!("query `{name}` is missing")))
+}
+
+/// Whether this pair of a query, as it stands in a URL, has the key.
+pub(super) fn has_key(pair: &str, key: &str) -> bool {
+    let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+    form_decode(name).is_ok_and(|name| name == key)
 }
 
 fn unknown_query(name: &str) -> Problem {
@@ -105,6 +141,10 @@ fn from(value: &str) -> Result<From, Problem> {
     Ok(From::Time(SystemTime::from(time)))
 }
 
+fn filter(expression: &str) -> Result<EventFilter, Problem> {
+    EventFilter::parse(expression).map_err(|problem| Problem::bad_request(format!("`filter={expression}`: {problem}")))
+}
+
 fn limit(value: &str) -> Result<u64, Problem> {
     match value.parse() {
         Ok(limit) if limit > 0 => Ok(limit),
@@ -112,7 +152,7 @@ fn limit(value: &str) -> Result<u64, Problem> {
     }
 }
 
-fn one_of<'a>(key: &str, value: &'a str, allowed: [&str; 2]) -> Result<&'a str, Problem> {
+pub(in crate::protocols) fn one_of<'a>(key: &str, value: &'a str, allowed: [&str; 2]) -> Result<&'a str, Problem> {
     if allowed.contains(&value) {
         return Ok(value);
     }

@@ -1,276 +1,81 @@
-//! Reading as server-sent events (`text/event-stream`, WHATWG HTML section 9.2).
-//!
-//! A status refuses only what is wrong for good, because an `EventSource` never comes back from one. What is not possible now is a
-//! stream that ends at once and says when to come back.
+//! Reading: a channel filter → a flow → a WebSocket, a stream of server-sent events, or one page of events.
 
-use std::{
-    convert::Infallible,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
-    http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts},
-    response::{IntoResponse, Response},
+    http::{StatusCode, request::Parts},
+    response::Response,
 };
-use bytes::{BufMut, BytesMut};
-use hyper::body::Frame;
-use meshgate_api::{cursor::Cursor, json};
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::{
-    Http,
-    problem::Problem,
-    query::{self, ReadQuery},
-};
+use super::{Http, problem::Problem, query::ReadQuery};
 use crate::{
-    deliver::{Delivered, Ended, Flow, From, Layout, OpenError},
+    deliver::{Ended, OpenError, Reading},
+    protocols::websocket,
     router::ChannelFilter,
-    shutdown::Drain,
 };
+
+mod accept;
+mod page;
+mod sse;
+
+use accept::Form;
 
 /// Answers `GET /channels/{filter}`.
 pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Parts) -> Result<Response, Problem> {
-    accepts_event_stream(&request.headers)?;
-    let last_event_id = header_text(&request.headers, "last-event-id")?.filter(|id| !id.is_empty());
-    let query = query::read(&request.uri, last_event_id)?;
-    match http.gateway.open(filter.clone(), query.from.clone(), query.resume).await {
-        Ok(flow) => {
-            let sse = Sse::begin(http, flow, &query).map_err(|problem| Problem::bad_request(problem.to_string()))?;
-            Ok(event_stream(Body::new(sse)))
-        }
-        Err(OpenError::NotNow(detail)) => Ok(event_stream(come_back(&filter, &query, &detail).into())),
-        Err(refused) => Err(refusal(&filter, refused)),
+    if websocket::is_asked_for(request) {
+        return websocket::accept(http, filter, request).await;
+    }
+    match accept::form(&request.headers)? {
+        Form::Stream => sse::stream(http, filter, request).await,
+        Form::Page => page::page(http, &filter, request).await,
     }
 }
 
-fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
+fn reading(filter: &ChannelFilter, query: &ReadQuery) -> Reading {
+    Reading {
+        channels: filter.clone(),
+        from: query.from.clone(),
+        cursors: query.resume,
+        group: None,
+        events: query.events.clone(),
+    }
+}
+
+/// A flow that could not be opened.
+pub(in crate::protocols) fn refusal(filter: &ChannelFilter, refused: OpenError) -> Problem {
     match refused {
         OpenError::NoRoute => Problem::new(
             StatusCode::NOT_FOUND,
             format!("no route's channel pattern overlaps the filter `{}`", filter.as_str()),
         ),
-        OpenError::Gone { cursor, detail } => {
-            let detail = format!("{detail}; reading can go on from the problem's `cursor`");
-            Problem::new(StatusCode::GONE, detail).with_cursor(cursor)
-        }
-        other => Problem::bad_request(other.to_string()),
-    }
-}
-
-/// Only what this version serves: an event stream, to whoever wants one or does not say.
-fn accepts_event_stream(headers: &HeaderMap) -> Result<(), Problem> {
-    let upgrade =
-        headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    if upgrade {
-        return Err(Problem::new(StatusCode::NOT_IMPLEMENTED, "WebSocket is not built yet: read as text/event-stream"));
-    }
-    if !headers.contains_key(header::ACCEPT) {
-        return Ok(());
-    }
-    let ranges = headers.get_all(header::ACCEPT).iter().filter_map(|accept| accept.to_str().ok());
-    let mut pages = false;
-    for range in ranges.flat_map(|accept| accept.split(',')) {
-        let (range, parameters) = range.split_once(';').unwrap_or((range, ""));
-        let refused =
-            parameters.split(';').any(|parameter| matches!(parameter.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        match &*range.trim().to_ascii_lowercase() {
-            _ if refused => {}
-            "text/event-stream" | "text/*" | "*/*" => return Ok(()),
-            "application/cloudevents-batch+json" => pages = true,
-            _ => {}
+        OpenError::Gone { cursor, detail } => gone(cursor, &detail),
+        OpenError::Busy(detail) => not_now(StatusCode::TOO_MANY_REQUESTS, detail),
+        OpenError::NotNow(detail) => not_now(StatusCode::SERVICE_UNAVAILABLE, detail),
+        OpenError::Cursor(_) | OpenError::CursorTooLong | OpenError::Unsupported(_) => {
+            Problem::bad_request(refused.to_string())
         }
     }
-    let detail = if pages {
-        "pages (application/cloudevents-batch+json) are not built yet: accept text/event-stream"
-    } else {
-        "what `accept` names is not served: accept text/event-stream"
-    };
-    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, detail))
 }
 
-fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Problem> {
-    let text = |value: &'a HeaderValue| {
-        value.to_str().map_err(|_| Problem::bad_request(format!("header {name} is not ASCII")))
-    };
-    headers.get(name).map(text).transpose()
-}
-
-fn event_stream(body: Body) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::HeaderName::from_static("x-accel-buffering"), "no"),
-    ];
-    (headers, body).into_response()
-}
-
-/// A stream that ends at once, with the position to come back with and when.
-fn come_back(filter: &ChannelFilter, query: &ReadQuery, detail: &str) -> Bytes {
-    let cursor = match &query.from {
-        From::Cursor(cursor) => Some(cursor.to_string()),
-        From::Earliest => Some(Cursor::new(filter.as_str()).encode()), // names nothing: everything from its start
-        From::Latest | From::Time(_) => None,
-    };
-    let mut text = BytesMut::new();
-    if let Some(cursor) = cursor.filter(|_| query.resume) {
-        put_id(&mut text, &cursor);
+/// A flow that ended before it gave anything.
+fn ended(end: Ended) -> Problem {
+    match end {
+        Ended::Gone { cursor, detail } => gone(cursor, &detail),
+        Ended::CursorTooLong => Problem::bad_request(end.to_string()),
+        Ended::Interrupted(detail) => not_now(StatusCode::SERVICE_UNAVAILABLE, detail),
     }
-    text.put_slice(format!("retry: {}\n", spread_retry().as_millis()).as_bytes());
-    put_comment(&mut text, detail);
-    text.freeze()
+}
+
+fn gone(cursor: String, detail: &str) -> Problem {
+    let detail = format!("{detail}; reading can go on from the problem's `cursor`");
+    Problem::new(StatusCode::GONE, detail).with_cursor(cursor)
+}
+
+fn not_now(status: StatusCode, detail: String) -> Problem {
+    Problem::new(status, detail).retry_after(spread_retry().as_secs())
 }
 
 /// 1 to 5 s, so that many readers do not come back at once.
 fn spread_retry() -> Duration {
     Duration::from_millis(rand::random_range(1000..=5000))
-}
-
-/// How an event is written.
-static LAYOUT: Layout = Layout { cursor: ["id: ", "\n"], json: ["data: ", "\n\n"] };
-
-/// After so many arrivals without an event that matches, other tasks have their turn.
-const LOOKS: usize = 16;
-
-/// One subscriber's stream.
-struct Sse {
-    flow: Flow,
-    drain: Drain,
-    heartbeat: Interval,
-    /// Events that may still be written.
-    left: u64,
-    meta: bool,
-    /// To be written first.
-    first: Option<Bytes>,
-    ended: bool,
-}
-
-impl hyper::body::Body for Sse {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.poll_text(cx).map(|text| text.map(|text| Ok(Frame::data(text))))
-    }
-}
-
-impl Sse {
-    fn begin(http: &Http, mut flow: Flow, query: &ReadQuery) -> Result<Self, Ended> {
-        let mut first = BytesMut::new();
-        match flow.stand()? {
-            Some(id) => put_id(&mut first, &id),
-            None => put_comment(&mut first, ""),
-        }
-        let mut heartbeat = interval_at(Instant::now() + http.heartbeat, http.heartbeat);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self {
-            flow,
-            drain: http.drain.clone(),
-            heartbeat,
-            left: query.limit.unwrap_or(u64::MAX),
-            meta: query.meta,
-            first: Some(first.freeze()),
-            ended: false,
-        })
-    }
-
-    /// The next bytes of the stream; `None` at its end.
-    fn poll_text(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(first));
-        }
-        for _ in 0..LOOKS {
-            if self.ended || self.drain.has_begun() {
-                return Poll::Ready(None);
-            }
-            if let Some(event) = self.flow.take() {
-                return Poll::Ready(Some(self.write(&event)));
-            }
-            match self.flow.poll_arrival(cx) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(end)) => return Poll::Ready(Some(self.end(&end))),
-                Poll::Pending if self.heartbeat.poll_tick(cx).is_ready() => return Poll::Ready(Some(self.beat())),
-                Poll::Pending => ready!(self.drain.poll_begun(cx)),
-            }
-        }
-        if self.heartbeat.poll_tick(cx).is_ready() {
-            return Poll::Ready(Some(self.beat()));
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    }
-
-    fn write(&mut self, event: &Delivered) -> Bytes {
-        self.left -= 1;
-        self.ended = self.left == 0;
-        let written = if self.meta { self.with_meta(event) } else { self.flow.text(event, &LAYOUT) };
-        match written {
-            Ok(text) => {
-                self.flow.count(event);
-                text
-            }
-            Err(end) => self.end(&end),
-        }
-    }
-
-    /// With the channel and the cursor as attributes of the event, too.
-    fn with_meta(&mut self, event: &Delivered) -> Result<Bytes, Ended> {
-        let cursor = self.flow.news()?;
-        let mut text = Vec::new();
-        if let Some(cursor) = &cursor {
-            put(&mut text, &["id: ", cursor, "\n"]);
-        }
-        text.extend(b"data: ");
-        let cursor = cursor.as_deref().map(|cursor| ("meshgatecursor", cursor));
-        let extra: Vec<_> = cursor.into_iter().chain([("meshgatechannel", event.channel())]).collect();
-        json::encode_into(event.event(), &extra, &mut text);
-        text.extend(b"\n\n");
-        Ok(text.into())
-    }
-
-    /// A sign of life, with the cursor if it has moved past events that did not match.
-    fn beat(&mut self) -> Bytes {
-        let mut text = BytesMut::new();
-        put_comment(&mut text, "");
-        match self.flow.news() {
-            Ok(Some(id)) => put_id(&mut text, &id),
-            Ok(None) => {}
-            Err(end) => text.put_slice(&self.end(&end)),
-        }
-        text.freeze()
-    }
-
-    fn end(&mut self, end: &Ended) -> Bytes {
-        self.ended = true;
-        let mut text = BytesMut::new();
-        match end {
-            Ended::Interrupted(_) => {
-                text.put_slice(format!("retry: {}\n", spread_retry().as_millis()).as_bytes());
-            }
-            // With this the reader who comes back is told so, even if its last cursor would be good again by then.
-            Ended::Gone { .. } => {
-                if let Ok(Some(id)) = self.flow.stand() {
-                    put_id(&mut text, &id);
-                }
-            }
-            Ended::CursorTooLong => {}
-        }
-        put_comment(&mut text, &end.to_string());
-        text.freeze()
-    }
-}
-
-fn put(text: &mut impl BufMut, parts: &[&str]) {
-    parts.iter().for_each(|part| text.put_slice(part.as_bytes()));
-}
-
-fn put_id(text: &mut impl BufMut, id: &str) {
-    put(text, &["id: ", id, "\n\n"]);
-}
-
-fn put_comment(text: &mut impl BufMut, comment: &str) {
-    put(text, &[": ", &comment.replace(['\r', '\n'], " "), "\n\n"]);
 }

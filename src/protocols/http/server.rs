@@ -1,6 +1,14 @@
 //! Accepting connections and speaking HTTP/1.1 and h2c on them.
 
-use std::{convert::Infallible, future::poll_fn, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::http::{Request, Response};
 use bytes::Bytes;
@@ -13,20 +21,32 @@ use hyper_util::{
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
 };
 
-use super::{socket::Socket, timer::LazyTimer};
+use super::{socket::Socket, timer::HeadTimer};
 use crate::shutdown::Drain;
 
-/// A client that has not sent its request's head by then is closed.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A client of HTTP/2 is asked so often whether it is still there.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// The largest request head, in bytes.
+/// The largest request head, in bytes; also what is read of one ahead, and of an answer written to memory while the client does not
+/// read.
 const MAX_HEAD: usize = 64 << 10;
+/// A client of HTTP/2 is asked so often whether it is still there, and must answer within the other.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIME: Duration = Duration::from_secs(20);
+/// Requests that a client of HTTP/2 may have under way at once.
+const STREAMS: u32 = 200;
+/// Bytes that a connection of HTTP/2 takes in of all its bodies before somebody reads them.
+const WINDOW: u32 = 256 << 10;
+/// Bytes of one answer that wait in memory for a client of HTTP/2.
+const SEND_BUFFER: usize = 64 << 10;
+/// Streams that a client of HTTP/2 may reset before they were answered (CVE-2023-44487), and that it may have reset for its mistakes;
+/// then the connection ends.
+const EARLY_RESETS: usize = 20;
+const FAULTY_RESETS: usize = 200;
 /// After `accept` failed (mostly: no file descriptors left), wait so long for something to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Between two lines that say that no more connections are accepted.
+const FULL_AGAIN: Duration = Duration::from_secs(60);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -53,6 +73,15 @@ where
     type Answer = S::Future;
 }
 
+/// What clients may take of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Open connections: beyond them none is accepted.
+    pub connections: usize,
+    /// Within it a request's head has arrived.
+    pub header_timeout: Duration,
+}
+
 /// A bound listener that does not accept yet.
 #[derive(Debug)]
 pub struct Server {
@@ -73,35 +102,34 @@ impl Server {
         self.address
     }
 
-    /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing.
-    pub async fn serve(self, service: impl Service, mut drain: Drain, connections: Gauge) {
-        let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD);
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_INTERVAL)
-            .max_header_list_size(MAX_HEAD as u32);
+    /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing. `bounds` is
+    /// asked before each connection.
+    pub async fn serve(self, service: impl Service, mut drain: Drain, bounds: impl Fn() -> Bounds, count: Gauge) {
+        let builder = builder();
         let (open_until, mut all_closed) = mpsc::channel::<Infallible>(1);
+        let mut places = Places::default();
         loop {
+            let Bounds { connections, header_timeout } = bounds();
+            places.resize(connections);
             let accepted = tokio::select! {
                 () = drain.begun() => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = self.accept(&mut places) => accepted,
             };
-            let stream = match accepted.and_then(|(stream, _)| stream.set_nodelay(true).map(|()| stream)) {
-                Ok(stream) => stream,
+            let (stream, place) = match accepted {
+                Ok(accepted) => accepted,
                 Err(problem) => {
                     tracing::warn!(%problem, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
+            let timer = HeadTimer::new(header_timeout);
             let mut builder = builder.clone();
-            builder.http1().timer(LazyTimer::default());
-            let connection = serve_connection(builder, stream, service.clone(), drain.clone());
-            let open = (Open::count(&connections), open_until.clone());
+            builder.http1().header_read_timeout(header_timeout).timer(timer.clone());
+            let open = Open::count(&count, place, open_until.clone());
+            let socket = Socket::new(stream, timer, open);
+            let connection = serve_connection(builder, socket, service.clone(), drain.clone());
             tokio::spawn(async move {
-                let _open = open;
                 if let Err(problem) = connection.await {
                     tracing::debug!(%problem, "a connection ended early");
                 }
@@ -110,15 +138,78 @@ impl Server {
         drop((self.listener, open_until));
         all_closed.recv().await; // `None`, when every connection has dropped its sender
     }
+
+    /// The next connection, once there is a place for it. Cancel-safe.
+    async fn accept(&self, places: &mut Places) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+        let place = places.take().await?;
+        let (stream, _) = self.listener.accept().await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, place))
+    }
+}
+
+/// Both versions of HTTP, within their bounds.
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().max_buf_size(MAX_HEAD);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIME)
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_pending_accept_reset_streams(EARLY_RESETS)
+        .max_local_error_reset_streams(FAULTY_RESETS);
+    builder
+}
+
+/// One for each open connection.
+struct Places {
+    free: Arc<Semaphore>,
+    /// The free and the taken ones.
+    all: usize,
+    /// When it was last said that there are none left.
+    said_full: Option<Instant>,
+}
+
+impl Default for Places {
+    fn default() -> Self {
+        Self { free: Arc::new(Semaphore::new(0)), all: 0, said_full: None }
+    }
+}
+
+impl Places {
+    /// There are to be so many. Those that are taken are given up only when they are free.
+    fn resize(&mut self, all: usize) {
+        if all > self.all {
+            self.free.add_permits(all - self.all);
+            self.all = all;
+        } else {
+            self.all -= self.free.forget_permits(self.all - all);
+        }
+    }
+
+    async fn take(&mut self) -> io::Result<OwnedSemaphorePermit> {
+        if self.free.available_permits() == 0 && self.said_full.is_none_or(|said| said.elapsed() >= FULL_AGAIN) {
+            self.said_full = Some(Instant::now());
+            tracing::warn!("as many connections are open as `limits.connections` allows: further clients wait");
+        }
+        self.free.clone().acquire_owned().await.map_err(io::Error::other)
+    }
 }
 
 async fn serve_connection<S: Service>(
     builder: auto::Builder<TokioExecutor>,
-    stream: TcpStream,
+    socket: Socket,
     service: S,
     mut drain: Drain,
 ) -> Result<(), BoxError> {
-    let connection = builder.serve_connection(TokioIo::new(Socket::new(stream)), TowerToHyperService::new(service));
+    let service = TowerToHyperService::new(service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
     let mut draining = false;
     poll_fn(|cx| {
@@ -131,18 +222,23 @@ async fn serve_connection<S: Service>(
     .await
 }
 
-/// Counts a connection while it lives.
-struct Open(Gauge);
+/// Counts a connection while it lives, whichever protocol it has come to speak.
+pub(super) struct Open {
+    count: Gauge,
+    _place: OwnedSemaphorePermit,
+    /// The end of the listener waits for it.
+    _until: mpsc::Sender<Infallible>,
+}
 
 impl Open {
-    fn count(connections: &Gauge) -> Self {
-        connections.inc();
-        Self(connections.clone())
+    fn count(count: &Gauge, place: OwnedSemaphorePermit, until: mpsc::Sender<Infallible>) -> Self {
+        count.inc();
+        Self { count: count.clone(), _place: place, _until: until }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.dec();
+        self.count.dec();
     }
 }

@@ -1,6 +1,6 @@
 //! A client's connection, with what hyper leaves to its user:
 //!
-//! - who does not say within [`OPENING_TIME`] which HTTP it speaks is closed (after that hyper watches over its heads);
+//! - who does not say in time which HTTP it speaks is closed (after that hyper watches over its heads, with [`HeadTimer`]);
 //! - an answer is written in one piece, which hyper puts together: for what is small, the system call takes longer with several;
 //! - what still comes after the last answer is read for a while: closing over unread bytes resets the connection, and a reset may
 //!   overtake the answer.
@@ -15,12 +15,12 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    time::{Instant, Sleep, sleep},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
-/// A client that has not sent as much as the preface of HTTP/2 by then is closed.
-const OPENING_TIME: Duration = Duration::from_secs(10);
-/// Bytes of that preface, by which the two versions of HTTP are told apart.
+use super::{server::Open, timer::HeadTimer};
+
+/// Bytes of the preface of HTTP/2, by which the two versions of HTTP are told apart.
 const PREFACE: usize = 24;
 /// After the last answer a client may send nothing for so long, and anything for so long in all.
 const LINGERING_SILENCE: Duration = Duration::from_secs(1);
@@ -35,11 +35,14 @@ pub(super) struct Socket {
     opening: Option<(usize, Timer)>,
     /// Once its writing side is closed: the deadline of what still comes, and that of the next of it.
     lingering: Option<(Instant, Timer)>,
+    timer: HeadTimer,
+    _open: Open,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, opening: Some((PREFACE, Box::pin(sleep(OPENING_TIME)))), lingering: None }
+    pub(super) fn new(stream: TcpStream, timer: HeadTimer, open: Open) -> Self {
+        let opening = Some((PREFACE, Box::pin(sleep_until(timer.opening_deadline()))));
+        Self { stream, opening, lingering: None, timer, _open: open }
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -61,10 +64,13 @@ impl Socket {
 
 impl AsyncRead for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.opening {
+        let before = buf.filled().len();
+        let read = match self.opening {
             Some(_) => self.poll_open(cx, buf),
             None => Pin::new(&mut self.stream).poll_read(cx, buf),
-        }
+        };
+        self.timer.received(buf.filled().len() - before);
+        read
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn cursor(address: &str) -> String {
 
 /// `cursor`: a good one of the filter `a`.
 pub(super) fn cases(cursor: &str) -> Vec<Case> {
-    [queries(), cursors(cursor), headers()].into_iter().flatten().collect()
+    [queries(), pages(cursor), cursors(cursor), headers()].into_iter().flatten().collect()
 }
 
 fn queries() -> Vec<Case> {
@@ -52,10 +52,51 @@ fn queries() -> Vec<Case> {
         ("/channels/a?meta=1", "`meta=1`: use true or false"),
         ("/channels/a?resume=never", "`resume=never`: use no or yes"),
         ("/channels/a?group=g", "`group` is for WebSocket, MQTT and webhooks"),
-        ("/channels/a?wait=5s", "`wait` is not built yet"),
-        ("/channels/a?filter=true", "`filter` is not built yet"),
+        ("/channels/a?wait=5s", "`wait` is for pages"),
+        ("/channels/a?filter=", "`filter=`"),
+        ("/channels/a?filter=amount+%3E", "`filter=amount >`"),
+        ("/channels/a?filter=NOPE(1)", "NOPE"),
     ];
     refused.into_iter().map(|(target, says)| Case::refused(target, get(target, ""), 400, says)).collect()
+}
+
+/// The same resource as a page.
+fn pages(cursor: &str) -> Vec<Case> {
+    let refused = [
+        ("limit=0", "`limit=0`: use a whole number of events"),
+        ("limit=1001", "`limit=1001`: a page has at most 1000 events"),
+        ("limit=99999999999999999999", "`limit=99999999999999999999`"),
+        ("limit=ten", "`limit=ten`"),
+        ("limit=%FF", "query `%FF` does not decode to UTF-8"),
+        ("wait=61s", "`wait=61s`: use a time such as 500ms or 30s, at most 60s"),
+        ("wait=61", "`wait=61`"),
+        ("wait=60001ms", "`wait=60001ms`"),
+        ("wait=1h", "`wait=1h`"),
+        ("wait=-1s", "`wait=-1s`"),
+        ("wait=1.5s", "`wait=1.5s`"),
+        ("wait=s", "`wait=s`"),
+        ("wait=", "`wait=`"),
+        ("wait", "`wait=`"),
+        ("wait=18446744073709551615", "`wait=18446744073709551615`"),
+        ("wait=18446744073709551615h", "`wait=18446744073709551615h`"),
+        ("wait=1s&wait=1s", "query `wait` is given more than once"),
+        ("from=page", "`from=page`: use latest, earliest"),
+        ("meta=yes", "`meta=yes`: use true or false"),
+        ("resume=false", "`resume=false`: use no or yes"),
+        ("group=g", "`group` is for WebSocket, MQTT and webhooks"),
+        ("page=2", "query `page` is not known"),
+        ("after=", "damaged"),
+    ];
+    let get = |filter: &str, query: &str| {
+        get(&format!("/channels/{filter}?{query}"), "accept: application/cloudevents-batch+json\r\n")
+    };
+    let mut cases: Vec<_> = refused
+        .into_iter()
+        .map(|(query, says)| Case::refused(format!("page: {query}"), get("a", query), 400, says))
+        .collect();
+    let other = get("b", &format!("after={cursor}"));
+    cases.push(Case::refused("page: a cursor of another filter", other, 400, "belongs to another channel filter"));
+    cases
 }
 
 fn cursors(good: &str) -> Vec<Case> {
@@ -93,13 +134,15 @@ fn cursors(good: &str) -> Vec<Case> {
 }
 
 fn headers() -> Vec<Case> {
-    let accepts: [&[u8]; 6] = [
+    let accepts: [&[u8]; 8] = [
         b"application/json",
         b"image/*, text/html",
         b"text/event-stream;q=0",
         b"*/*; q=0.0, text/html",
         b"\xFF",
-        b"application/cloudevents-batch+json",
+        b"application/cloudevents-batch+json;q=0",
+        b"application/cloudevents-batch+json;q=1.1",
+        b"*/*;q=1000",
     ];
     let mut cases: Vec<_> = accepts
         .into_iter()
@@ -113,8 +156,15 @@ fn headers() -> Vec<Case> {
             )
         })
         .collect();
-    let websocket = "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
-    cases.push(Case::refused("a WebSocket", get("/channels/a", websocket), 501, "WebSocket is not built yet"));
+    let version = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 12\r\n";
+    cases.push(Case::refused(
+        "an old WebSocket",
+        get("/channels/a", version),
+        426,
+        "`sec-websocket-version` must be 13",
+    ));
+    let key = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13\r\nsec-websocket-key: AAAA\r\n";
+    cases.push(Case::refused("a WebSocket's short key", get("/channels/a", key), 400, "must be 16 bytes in base64"));
     cases.push(Case { status: 200, ..Case::unread("HEAD", request("HEAD /channels/a", "", ""), 200) });
     cases
 }

@@ -4,7 +4,9 @@ pub mod broker;
 pub mod connection;
 pub mod gateway;
 pub mod kafka;
+pub mod page;
 pub mod sse;
+pub mod websocket;
 
 use std::{
     future::Future,

@@ -145,6 +145,12 @@ impl Follower {
         }
     }
 
+    /// Whether it had read all when it looked last.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
+
     /// Ready when there may be something to read.
     pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let was_rung = self.wake.was_rung();

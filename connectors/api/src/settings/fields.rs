@@ -123,6 +123,22 @@ impl<'a> Fields<'a> {
         self.items(key, |item, path, problems| text_of(item, path, problems))
     }
 
+    /// Texts in order, each one that `parse` makes something of; `form` says how such a text looks.
+    pub fn list_of<T>(
+        &mut self,
+        key: &'static str,
+        form: &str,
+        parse: impl Fn(&'a str) -> Option<T>,
+    ) -> Reading<'_, Vec<T>> {
+        self.items(key, |item, path, problems| {
+            let parsed = parse(text_of(item, path.clone(), problems)?);
+            if parsed.is_none() {
+                problems.add(path, item.mark, expected(form, item));
+            }
+            parsed
+        })
+    }
+
     /// Maps in order, each read by `read`.
     pub fn list<T>(&mut self, key: &'static str, mut read: impl FnMut(&mut Self) -> Option<T>) -> Reading<'_, Vec<T>> {
         self.items(key, |item, path, problems| Fields::read(item, path, problems, &mut read))

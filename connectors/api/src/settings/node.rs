@@ -92,6 +92,32 @@ impl Node {
         self.step(path).map_or(self.mark, |(node, rest)| node.locate(rest))
     }
 
+    /// Whether both hold the same values; where they stand, the order of keys and how a value came about do not count.
+    #[must_use]
+    pub fn means(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Scalar(one), Value::Scalar(other)) => one.text == other.text && one.plain == other.plain,
+            (Value::List(one), Value::List(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.means(other))
+            }
+            (Value::Map(one), Value::Map(other)) => {
+                let has =
+                    |entry: &Entry| other.iter().any(|each| each.key == entry.key && entry.node.means(&each.node));
+                one.len() == other.len() && one.iter().all(has)
+            }
+            _ => false,
+        }
+    }
+
+    /// The value of a key, if this is a map that has it.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&Self> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node),
+            Value::Scalar(_) | Value::List(_) => None,
+        }
+    }
+
     /// The value under the first step of `path`, and the steps after it.
     fn step<'p>(&self, path: &'p str) -> Option<(&Self, &'p str)> {
         match &self.value {

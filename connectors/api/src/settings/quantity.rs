@@ -11,7 +11,8 @@ pub(super) fn size(text: &str) -> Option<usize> {
 }
 
 /// A whole number with `ms`, `s`, `m` or `h` after it.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     amount(text, &TIMES).map(Duration::from_millis)
 }
 

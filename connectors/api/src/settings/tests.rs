@@ -190,3 +190,30 @@ fn values_are_never_shown_by_debug_nor_filled_in_ones_by_messages() {
     let problem = decode(&node, "", |fields| fields.boolean("password").required()).unwrap_err();
     assert_eq!(problem[0].message, "expected true or false, found what `${PASSWORD}` gives");
 }
+
+#[test]
+fn settings_are_the_same_wherever_and_however_they_were_written() {
+    let written =
+        || Node::map([("brokers", Node::list([Node::plain("a"), Node::plain("b")])), ("n", Node::plain("1"))]);
+    let mut elsewhere =
+        Node::map([("n", Node::plain("1")), ("brokers", Node::list([Node::plain("a"), Node::plain("b")]))]);
+    elsewhere.mark = Mark { line: 7, column: 3 };
+    let filled = Scalar { text: "1".into(), plain: true, template: Some("${N}".into()) };
+    let filled = Node::map([
+        ("n", Value::Scalar(filled).into()),
+        ("brokers", elsewhere.get("brokers").cloned().expect("it is there")),
+    ]);
+    for same in [written(), elsewhere, filled] {
+        assert!(written().means(&same) && same.means(&written()));
+    }
+    for other in [
+        Node::map([("brokers", Node::list([Node::plain("b"), Node::plain("a")])), ("n", Node::plain("1"))]),
+        Node::map([("brokers", Node::list([Node::plain("a"), Node::plain("b")])), ("n", Node::quoted("1"))]),
+        Node::map([("brokers", Node::list([Node::plain("a"), Node::plain("b")])), ("m", Node::plain("1"))]),
+        Node::map([("brokers", Node::list([Node::plain("a")])), ("n", Node::plain("1"))]),
+        Node::from(&[("n", "1")]),
+        Node::plain("1"),
+    ] {
+        assert!(!written().means(&other) && !other.means(&written()));
+    }
+}

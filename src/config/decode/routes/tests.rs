@@ -33,6 +33,7 @@ filters:
   - exact: { type: 1.0, subject: no }
   - any: [{ prefix: { source: / } }, { not: { suffix: { type: x } } }]
   - all: []
+  - sql: type = 'a'
 wrap: { type: com.acme.order, source: '/orders/{region}' }
 to:
   - { connector: one, topic: 0x10, key: '{subject|}', mode: structured, order: none, required: false, read: true }
@@ -48,6 +49,7 @@ to:
                 FilterSpec::Not(Box::new(FilterSpec::Suffix(pairs(&[("type", "x")])))),
             ]),
             FilterSpec::All(vec![]),
+            FilterSpec::Sql("type = 'a'".into()),
         ],
         wrap: pairs(&[("type", "com.acme.order"), ("source", "/orders/{region}")]),
         to: vec![

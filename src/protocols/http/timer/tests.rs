@@ -2,27 +2,59 @@ use futures::FutureExt;
 
 use super::*;
 
-/// Lets the clock stand until all wait, and then jump.
+const SECOND: Duration = Duration::from_secs(1);
+
+fn timer() -> HeadTimer {
+    HeadTimer::new(10 * SECOND)
+}
+
+/// Waits for a deadline that hyper sets, whatever it asks for; the time from `begun` on. The clock stands until all wait, and then jumps.
+async fn fired(head: Pin<Box<dyn Sleep>>, begun: Instant) -> u64 {
+    head.await;
+    begun.elapsed().as_secs()
+}
+
 #[tokio::test(start_paused = true)]
-async fn each_deadline_is_kept_although_the_alarm_is_set_for_another() {
-    let begun = time::Instant::now();
-    let timer = LazyTimer::default();
-    let second = Duration::from_secs(1);
-    let mut unused = timer.sleep_until((begun + second).into_std());
-    assert!((&mut unused).now_or_never().is_none());
-    drop(unused);
-    for (seconds, takes) in [(3, 3), (2, 3), (4, 4)] {
-        timer.sleep_until((begun + seconds * second).into_std()).await;
-        assert_eq!(begun.elapsed().as_secs(), takes, "{seconds}");
+async fn the_first_head_must_be_there_after_the_connection_begins() {
+    let (begun, timer) = (Instant::now(), timer());
+    time::sleep(4 * SECOND).await;
+    timer.received(30);
+    assert_eq!(fired(timer.sleep(SECOND), begun).await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn later_an_idle_connection_lives_longer() {
+    let (begun, timer) = (Instant::now(), timer());
+    timer.received(30);
+    assert!(timer.sleep(SECOND).now_or_never().is_none());
+    time::sleep(5 * SECOND).await;
+    for seconds in [5 + 75, 5 + 2 * 75] {
+        assert_eq!(fired(timer.sleep(SECOND), begun).await, seconds);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_earlier_deadline_sets_the_alarm_back() {
-    let begun = time::Instant::now();
-    let timer = LazyTimer::default();
-    let second = Duration::from_secs(1);
-    assert!(timer.sleep_until((begun + 9 * second).into_std()).now_or_never().is_none());
-    timer.sleep_until((begun + second).into_std()).await;
-    assert_eq!(begun.elapsed().as_secs(), 1);
+async fn a_head_that_has_begun_must_be_there_soon() {
+    let (begun, timer) = (Instant::now(), timer());
+    assert!(timer.sleep(SECOND).now_or_never().is_none());
+    for (idle, seconds) in [(20, 30), (3, 43), (70, 123)] {
+        let mut head = timer.sleep(SECOND);
+        assert!((&mut head).now_or_never().is_none());
+        time::sleep(idle * SECOND).await;
+        timer.received(1);
+        assert!((&mut head).now_or_never().is_none());
+        timer.received(1); // one byte after the other wins no time
+        assert_eq!(fired(head, begun).await, seconds);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn heads_that_came_in_time_leave_no_alarm_behind() {
+    let timer = timer();
+    for _ in 0..100 {
+        let mut head = timer.sleep(SECOND);
+        assert!((&mut head).now_or_never().is_none());
+        time::sleep(9 * SECOND).await;
+        timer.received(50);
+    }
 }
