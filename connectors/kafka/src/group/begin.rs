@@ -5,11 +5,12 @@ use std::time::Duration;
 use meshgate_api::{
     connector::Start,
     position::{Position, Positions},
+    topic::TopicSet,
 };
 use rdkafka::{TopicPartitionList, consumer::Consumer};
 use tokio::try_join;
 
-use super::{commit::commit_now, thread::Surroundings};
+use super::{commit::Ledger, thread::Surroundings};
 use crate::{
     coordinator::positions,
     feed::{Broken, Feed},
@@ -32,7 +33,8 @@ impl Surroundings {
     pub(super) fn write_beginning(
         &self,
         feed: &Feed,
-        topics: &meshgate_api::topic::TopicSet,
+        ledger: &mut Ledger,
+        topics: &TopicSet,
         start: &Start,
     ) -> Result<(), Broken> {
         let wanted = match start {
@@ -47,8 +49,7 @@ impl Surroundings {
         if partitions.is_empty() || !committed(feed, &partitions)?.is_empty() {
             return Ok(());
         }
-        let written = commit_now(feed, beginning.iter())?;
-        if written.len() == beginning.len() {
+        if ledger.commit_now(feed, &beginning)? {
             return Ok(());
         }
         Err(Broken("the broker did not take the group's first positions".into()))
