@@ -24,13 +24,13 @@ impl Expression {
         let mut nodes = vec![&self.root];
         while let Some(node) = nodes.pop() {
             let Node::Row(first, steps) = node else { continue };
-            let others: Option<Vec<&Node>> = steps.iter().map(Step::and).collect();
-            match (&**first, &steps[..], others) {
-                (Node::Attribute(attribute), [step], None) => {
-                    facts.extend(step.fact().map(|fact| (attribute.name(), fact)))
-                }
-                (first, _, Some(others)) => nodes.extend([first].into_iter().chain(others)),
-                _ => {}
+            if let (Node::Attribute(attribute), [step]) = (&**first, &steps[..])
+                && let Some(fact) = step.fact()
+            {
+                facts.push((attribute.name(), fact));
+            } else if let Some(others) = steps.iter().map(Step::and).collect::<Option<Vec<_>>>() {
+                nodes.push(first);
+                nodes.extend(others);
             }
         }
         facts
