@@ -72,3 +72,6 @@ async fn drop_when_alone(snapshot: Arc<Snapshot>) {
         tracing::error!("dropping the routes of the last configuration failed");
     }
 }
+
+#[cfg(test)]
+mod tests;
