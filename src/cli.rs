@@ -1,4 +1,4 @@
-//! The command line: `serve` (the default), `check`, `publish`, `subscribe`, `cesql`, `healthcheck`.
+//! The command line: `serve` (the default), `check`, `explain`, `publish`, `subscribe`, `cesql`, `healthcheck`, `schema`.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -12,6 +12,7 @@ use crate::{
 mod cesql;
 mod check;
 mod client;
+mod explain;
 mod healthcheck;
 mod publish;
 mod serve;
@@ -56,6 +57,7 @@ Examples:
   meshgate                                           serve the embedded default: HTTP on 127.0.0.1:8080, memory behind
   meshgate --config meshgate.yaml                    serve a configuration
   meshgate check meshgate.yaml                       show every problem of it
+  meshgate explain --channel a --event event.json    tell what would become of an event
   meshgate publish orders/eu '{\"order_id\": 7}'       publish an event
   meshgate subscribe 'orders/#'                      print events as they come
 
@@ -67,6 +69,8 @@ enum Command {
     Serve(Serve),
     /// Check configuration files: prints every problem as file:line:column: path: message
     Check(check::Check),
+    /// Tell what would become of an event, route by route, without sending anything
+    Explain(explain::Explain),
     /// Publish events through a gateway's HTTP listener
     Publish(publish::Publish),
     /// Print the events of a channel filter, one JSON event a line
@@ -75,9 +79,6 @@ enum Command {
     Cesql(cesql::Cesql),
     /// Ask a gateway's admin listener whether it lives: exit 0 or 69
     Healthcheck(healthcheck::Healthcheck),
-    /// Not built yet
-    #[command(hide = true)]
-    Explain(NotBuiltYet),
     /// Print the JSON Schema of the configuration, for editors
     Schema,
 }
@@ -87,12 +88,6 @@ struct Serve {
     /// The configuration file; without one, the embedded default is served
     #[arg(long, short, env = "MESHGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-struct NotBuiltYet {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<String>,
 }
 
 /// Does what the command line says.
@@ -109,11 +104,11 @@ pub fn run() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => serve::run(&serve),
         Command::Check(check) => check.run(),
+        Command::Explain(explain) => client::block_on(explain.run()),
         Command::Publish(publish) => client::block_on(publish.run()),
         Command::Subscribe(subscribe) => client::block_on(subscribe.run()),
         Command::Cesql(cesql) => cesql.run(),
         Command::Healthcheck(healthcheck) => client::block_on(healthcheck.run()),
-        Command::Explain(_) => not_built_yet("explain"),
         Command::Schema => schema(),
     }
     .into()

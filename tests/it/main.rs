@@ -6,6 +6,7 @@ mod harness;
 
 mod bad_input;
 mod durability;
+mod explain;
 mod hostile;
 mod kafka;
 mod origins;

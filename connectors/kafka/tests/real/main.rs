@@ -17,19 +17,20 @@ use meshgate_conformance::Fixture;
 
 /// Small, so that readers fall off it.
 const RING: usize = 2 << 20;
+const WINDOW: usize = 300;
 
 struct Suite {
     broker: Broker,
     connector: Arc<dyn Connector>,
 }
 
-/// `limits.settled_window`.
-const WINDOW: usize = 100;
+fn limits() -> Limits {
+    Limits { ring: RING, settled_window: WINDOW, ..Limits::default() }
+}
 
 async fn suite() -> Suite {
     let broker = Broker::given();
-    let limits = Limits { ring: RING, settled_window: WINDOW, ..Limits::default() };
-    let connector = broker.connector(limits, &[]).await;
+    let connector = broker.connector(limits(), &[]).await;
     Suite { broker, connector }
 }
 
@@ -52,8 +53,7 @@ impl Fixture for Suite {
     }
 
     async fn replica(&self) -> Option<Arc<dyn Connector>> {
-        let limits = Limits { ring: RING, settled_window: WINDOW, ..Limits::default() };
-        Some(self.broker.connector(limits, &[]).await)
+        Some(self.broker.connector(limits(), &[]).await)
     }
 
     fn settled_window(&self) -> usize {
