@@ -119,6 +119,7 @@ impl Fixed {
             ("limits.readers", ours.readers == theirs.readers),
             ("limits.reader_memory", ours.reader_memory == theirs.reader_memory),
             ("limits.topics", ours.topics == theirs.topics),
+            ("limits.settled_window", ours.settled_window == theirs.settled_window),
         ]
         .into_iter()
         .filter_map(|(path, same)| (!same).then_some(path))

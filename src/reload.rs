@@ -102,17 +102,17 @@ impl Reload {
 
     async fn reload(&mut self) {
         let (state, gateway, runtime) = (self.state.clone(), self.gateway.clone(), Handle::current());
-        let outcome = self.outcome.clone();
+        let (outcome, leaving) = (self.outcome.clone(), self.leaving.clone());
         let reloaded = in_background(move || {
             let _entered = runtime.enter();
             let next = state.lock().next()?;
             LastReload::note(&outcome, Vec::new());
-            Ok::<_, Vec<Issue>>(gateway.replace(next))
+            leaving.let_go(gateway.replace(next), &gateway);
+            Ok::<_, Vec<Issue>>(())
         });
         let problems = match reloaded.await {
-            Some(Ok(previous)) => {
+            Some(Ok(())) => {
                 tracing::info!(edition = self.gateway.now().edition, "the configuration is taken over");
-                self.leaving.let_go(previous, &self.gateway);
                 Vec::new()
             }
             Some(Err(issues)) => issues.iter().map(Issue::to_string).collect(),

@@ -62,7 +62,10 @@ impl Flow {
             if is_same || named.connector.capabilities().durable {
                 opening.after = open.subscription.positions().clone();
             } else {
-                opening.fresh = Start::Earliest; // it began empty, and with the old one went what was not read yet
+                opening.fresh = Start::Earliest; // it began empty
+                if !open.subscription.is_at_end() {
+                    self.gateway.metrics.skipped.inc(); // what was not read yet went with the old one
+                }
             }
         }
         OpenSource { connector, topics, subscription: Box::new(Joining::new(opening)) }

@@ -26,7 +26,9 @@ impl Leaving {
         let now = gateway.now();
         let is_kept = |named: &NamedConnector| now.connectors.iter().any(|each| is_same(each, named));
         for gone in previous.connectors.iter().filter(|named| !is_kept(named)) {
-            tracing::info!(connector = &*gone.name, "closing: it is not configured so any more");
+            let keeps = gone.connector.capabilities().durable;
+            let loss = if keeps { "" } else { ", and what it kept is gone" };
+            tracing::info!(connector = &*gone.name, "closing: it is not configured so any more{loss}");
             if now.connectors.iter().all(|each| each.name != gone.name) {
                 gateway.metrics.forget_connector(gone);
             }
@@ -72,3 +74,6 @@ async fn drop_when_alone(snapshot: Arc<Snapshot>) {
         tracing::error!("dropping the routes of the last configuration failed");
     }
 }
+
+#[cfg(test)]
+mod tests;

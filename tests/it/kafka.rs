@@ -5,6 +5,7 @@ mod pages;
 mod places;
 mod plain;
 mod reading;
+mod reload;
 mod routing;
 mod standing;
 

@@ -111,6 +111,30 @@ fn files_are_filled_in_from_the_folder_of_the_configuration() {
 }
 
 #[test]
+fn files_that_were_read_are_known_with_what_they_held() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("secrets")).expect("a folder");
+    fs::write(at("secrets/channel"), "a").expect("a file");
+    let more = "listeners:\n  http: { default_channel: '${file:secrets/channel}' }\n";
+    fs::write(at("file.yaml"), format!("{CONNECTORS}{ROUTES}{more}")).expect("a file");
+    let now = || read(&at("file.yaml"), &KINDS, &|_| None).0;
+    let files = now();
+    assert!(files.folders().is_superset(&[folder.path().to_owned(), at("secrets")].into()));
+    fs::write(at("other"), "x").expect("a file");
+    assert!(!files.have_changed(), "another file does not count");
+    fs::write(at("secrets/channel"), "b").expect("a file");
+    assert!(files.have_changed());
+    let files = now();
+    fs::remove_file(at("secrets/channel")).expect("it is there");
+    assert!(files.have_changed());
+    let files = now();
+    assert!(!files.have_changed(), "it is still missing");
+    fs::write(at("secrets/channel"), "b").expect("a file");
+    assert!(files.have_changed());
+}
+
+#[test]
 fn a_file_that_is_no_text_is_an_issue() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file.yaml");
