@@ -1,47 +1,112 @@
-//! What the routes cost one event: finding its destination, and finding whose event a record is. The last route is the one that fits.
+//! What the routes cost: finding an event's destination, finding whose event a record is, and beginning to read. The last route is the
+//! one that fits; of ten, of ten thousand, of a hundred thousand.
 
-use std::{fmt::Write, hint::black_box, path::Path, sync::OnceLock, time::SystemTime};
+use std::{borrow::Cow, hint::black_box, sync::OnceLock, time::Instant, time::SystemTime};
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion};
-use meshgate::{config, registry, router::Router};
+use meshgate::router::{
+    ChannelFilter, Router,
+    spec::{ConnectorSpec, DestinationSpec, FilterSpec, RouteSpec},
+};
 use meshgate_api::{
     Str,
-    connector::Record,
+    connector::{Capabilities, Record},
     event::Event,
     message::Message,
     position::{Place, Position},
 };
 
+const SIZES: [usize; 3] = [10, 10_000, 100_000];
 /// Of the only connector.
 const CONNECTOR: usize = 0;
 
-/// As many routes as that, the last for the channels `orders/…`.
-fn router(routes: usize) -> Router {
-    let mut text = String::from("connectors: { main: { kind: memory } }\nroutes:\n");
-    let others = (1..routes).map(|number| format!("other-{number}"));
-    for name in others.chain(["orders".to_owned()]) {
-        let to = format!("[{{ connector: main, topic: \"{name}.{{region}}\", key: \"{{subject|}}\" }}]");
-        writeln!(text, "  - {{ name: {name}, channel: \"{name}/{{region}}\", to: {to} }}").expect("a string takes all");
+/// How routes differ from one another.
+#[derive(Clone, Copy, Debug)]
+enum Differ {
+    /// One channel pattern; each asks for its own type.
+    Type,
+    /// One channel pattern; each asks for a type and a source, which it shares with others.
+    TypeAndSource,
+    /// Literal levels, captures, `+` and `#`; no filters.
+    Channel,
+}
+
+impl Differ {
+    const ALL: [(&str, Self); 3] =
+        [("type", Self::Type), ("type-and-source", Self::TypeAndSource), ("channel", Self::Channel)];
+
+    fn channel(self, number: usize) -> String {
+        let Self::Channel = self else { return "orders/{region}/#".to_owned() };
+        match number % 4 {
+            0 => format!("shop-{number}/{{region}}/{{order}}"),
+            1 => format!("{{region}}/shop-{number}/+"),
+            2 => format!("+/+/shop-{number}/#"),
+            _ => format!("shops/all/shop-{number}/{{order}}/#"),
+        }
     }
-    let config = config::parse(&text, Path::new("bench.yaml"), &registry::kinds(), &|_| None);
-    config.unwrap_or_else(|issues| panic!("{issues:?}")).router
+
+    fn attributes(self, number: usize) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Type => vec![("type", format!("com.acme.t{number}"))],
+            Self::TypeAndSource => {
+                vec![("type", format!("com.acme.t{}", number / 100)), ("source", format!("/s{}", number % 100))]
+            }
+            Self::Channel => vec![],
+        }
+    }
+
+    fn route(self, number: usize) -> RouteSpec {
+        let exact: Vec<_> = self.attributes(number).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let to = DestinationSpec {
+            connector: "main".to_owned(),
+            topic: format!("topic-{number}.{{type}}"),
+            key: Some("{subject|}".to_owned()),
+            ..DestinationSpec::default()
+        };
+        RouteSpec {
+            name: format!("route-{number}"),
+            channel: self.channel(number),
+            filters: if exact.is_empty() { vec![] } else { vec![FilterSpec::Exact(exact)] },
+            to: vec![to],
+            ..RouteSpec::default()
+        }
+    }
+
+    /// The message that only the route of this number takes.
+    fn message(self, number: usize) -> Message {
+        let channel = self.channel(number).replace("{region}", "eu").replace("{order}", "7");
+        let mut event = Event {
+            id: Str::from_static("18c2f0a1b2c3d4e5-0-1234"),
+            source: Str::from_static("/yardstick"),
+            kind: Str::from_static("com.example.order.created"),
+            datacontenttype: Some(Str::from_static("text/plain")),
+            data: Some(Bytes::from_static(&[b'x'; 400])),
+            ..Event::default()
+        };
+        for (name, value) in self.attributes(number) {
+            event.set(name, value.into());
+        }
+        Message { channel: Some(channel.replace(['+', '#'], "x").into()), event, ..Message::default() }
+    }
 }
 
-fn message(channel: Option<&'static str>) -> Message {
-    let event = Event {
-        id: Str::from_static("18c2f0a1b2c3d4e5-0-1234"),
-        source: Str::from_static("/yardstick"),
-        kind: Str::from_static("com.example.order.created"),
-        datacontenttype: Some(Str::from_static("text/plain")),
-        data: Some(Bytes::from_static(&[b'x'; 400])),
-        ..Event::default()
-    };
-    Message { channel: channel.map(Str::from_static), event, ..Message::default() }
+/// As many routes as that; says how long it takes to compile them, which is too long to be done often.
+#[expect(clippy::print_stdout, reason = "a bench speaks to who runs it")]
+fn router(differ: Differ, routes: usize) -> Router {
+    let capabilities =
+        Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
+    let connector =
+        ConnectorSpec { name: "main".to_owned(), capabilities, topic_naming: |topic| Ok(Cow::Borrowed(topic)) };
+    let specs: Vec<RouteSpec> = (0..routes).map(|number| differ.route(number)).collect();
+    let begun = Instant::now();
+    let router = Router::compile(&specs, &[connector]).unwrap_or_else(|problems| panic!("{problems:?}"));
+    println!("compile/{differ:?}/{routes}-routes: {:?}", begun.elapsed());
+    router
 }
 
-fn record(message: Message) -> Record {
-    let topic = Str::from_static("orders.eu");
+fn record(message: Message, topic: String) -> Record {
+    let topic = Str::from(topic);
     Record {
         message: message.into(),
         position: Position { topic: topic.clone(), partition: 0, place: Place::offset(1) },
@@ -55,21 +120,28 @@ fn record(message: Message) -> Record {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    let published = message(Some("orders/eu"));
-    let (own, native) = (record(published.clone()), record(message(None)));
-    for routes in [10, 100] {
-        let router = router(routes);
-        assert!(router.route(published.clone()).is_ok());
-        assert!([&own, &native].iter().all(|record| router.owner(CONNECTOR, record).is_some()));
-        criterion.bench_function(&format!("route/{routes}-routes"), |bencher| {
+    for ((name, differ), routes) in Differ::ALL.into_iter().flat_map(|differ| SIZES.map(|size| (differ, size))) {
+        let router = router(differ, routes);
+        let last = routes - 1;
+        let published = differ.message(last);
+        assert_eq!(router.route(published.clone()).expect("a route").route, last);
+        criterion.bench_function(&format!("route/{name}/{routes}-routes"), |bencher| {
             bencher.iter_batched(|| published.clone(), |message| router.route(message), BatchSize::SmallInput);
         });
-        criterion.bench_function(&format!("owner/published/{routes}-routes"), |bencher| {
-            bencher.iter(|| router.owner(CONNECTOR, black_box(&own)));
-        });
-        criterion.bench_function(&format!("owner/native/{routes}-routes"), |bencher| {
-            bencher.iter(|| router.owner(CONNECTOR, black_box(&native)));
-        });
+        let own = record(published.clone(), format!("topic-{last}.{}", published.event.kind));
+        let native = record(Message { channel: None, ..published.clone() }, own.topic.to_string());
+        for (whose, record) in [("published", &own), ("native", &native)] {
+            assert_eq!(router.owner(CONNECTOR, record).expect("an owner").route, last);
+            criterion.bench_function(&format!("owner/{whose}/{name}/{routes}-routes"), |bencher| {
+                bencher.iter(|| router.owner(CONNECTOR, black_box(record)));
+            });
+        }
+        if let Differ::Channel = differ {
+            let filter = ChannelFilter::parse(published.channel.expect("a channel")).expect("a filter");
+            criterion.bench_function(&format!("plan/{name}/{routes}-routes"), |bencher| {
+                bencher.iter(|| router.plan(black_box(&filter)));
+            });
+        }
     }
     criterion.final_summary();
 }

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use crate::{
     reload::{LastReload, Outcome},
     shutdown::Drain,
 };
+
+mod explain;
 
 /// Of the document at `/status`: raised when a member changes its meaning or goes.
 const STATUS_FORMAT: u32 = 1;
@@ -76,8 +78,12 @@ fn router(admin: Admin) -> Router {
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .route("/explain", post(explain::explain))
         .fallback(async || {
-            Problem::new(StatusCode::NOT_FOUND, "the admin listener has /livez, /readyz, /metrics and /status")
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "the admin listener has /livez, /readyz, /metrics, /status and /explain",
+            )
         })
         .with_state(Arc::new(admin))
 }

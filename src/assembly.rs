@@ -7,7 +7,7 @@ use std::{
 };
 
 use meshgate_api::{
-    connector::{Connector, Context},
+    connector::{self, Connector, Context},
     settings::{Node, Problem},
 };
 use tokio::{sync::Semaphore, time::Instant};
@@ -33,7 +33,7 @@ pub struct Assembly {
 struct Fixed {
     http: HttpListener,
     admin: AdminListener,
-    limits: Limits,
+    limits: connector::Limits,
 }
 
 /// A connector and the settings that it was started with.
@@ -47,7 +47,7 @@ impl Assembly {
     /// Starts what `config` says. Must be called within a tokio runtime.
     pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<(Self, Snapshot), Problem> {
         let readers = Arc::new(Semaphore::new(config.limits.connectors.readers));
-        let fixed = Fixed { http: config.http.clone(), admin: config.admin.clone(), limits: config.limits };
+        let fixed = Fixed { http: config.http.clone(), admin: config.admin.clone(), limits: config.limits.connectors };
         let mut assembly = Self { metrics, readers, fixed, running: HashMap::new() };
         let snapshot = assembly.take(config)?;
         Ok((assembly, snapshot))
@@ -108,8 +108,7 @@ impl Assembly {
 impl Fixed {
     /// The paths of the values that are not what they were at the start.
     fn differing(&self, config: &Config) -> impl Iterator<Item = &'static str> {
-        let (now, next) = (&self.limits, &config.limits);
-        let (ours, theirs) = (&now.connectors, &next.connectors);
+        let (ours, theirs) = (&self.limits, &config.limits.connectors);
         [
             ("listeners.http.address", self.http.address == config.http.address),
             ("listeners.http.max_body", self.http.max_body == config.http.max_body),
@@ -120,9 +119,6 @@ impl Fixed {
             ("limits.readers", ours.readers == theirs.readers),
             ("limits.reader_memory", ours.reader_memory == theirs.reader_memory),
             ("limits.topics", ours.topics == theirs.topics),
-            ("limits.connections", now.connections == next.connections),
-            ("limits.header_timeout", now.header_timeout == next.header_timeout),
-            ("limits.body_timeout", now.body_timeout == next.body_timeout),
         ]
         .into_iter()
         .filter_map(|(path, same)| (!same).then_some(path))

@@ -1,14 +1,18 @@
-//! The command line: `serve` (the default), `check`, `publish`, `subscribe`, `cesql`, `healthcheck`.
+//! The command line: `serve` (the default), `check`, `explain`, `publish`, `subscribe`, `cesql`, `healthcheck`, `schema`.
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 
-use crate::telemetry::{LogFormat, start_logging};
+use crate::{
+    config,
+    telemetry::{LogFormat, start_logging},
+};
 
 mod cesql;
 mod check;
 mod client;
+mod explain;
 mod healthcheck;
 mod publish;
 mod serve;
@@ -53,6 +57,7 @@ Examples:
   meshgate                                           serve the embedded default: HTTP on 127.0.0.1:8080, memory behind
   meshgate --config meshgate.yaml                    serve a configuration
   meshgate check meshgate.yaml                       show every problem of it
+  meshgate explain --channel a --event event.json    tell what would become of an event
   meshgate publish orders/eu '{\"order_id\": 7}'       publish an event
   meshgate subscribe 'orders/#'                      print events as they come
 
@@ -64,6 +69,8 @@ enum Command {
     Serve(Serve),
     /// Check configuration files: prints every problem as file:line:column: path: message
     Check(check::Check),
+    /// Tell what would become of an event, route by route, without sending anything
+    Explain(explain::Explain),
     /// Publish events through a gateway's HTTP listener
     Publish(publish::Publish),
     /// Print the events of a channel filter, one JSON event a line
@@ -72,12 +79,8 @@ enum Command {
     Cesql(cesql::Cesql),
     /// Ask a gateway's admin listener whether it lives: exit 0 or 69
     Healthcheck(healthcheck::Healthcheck),
-    /// Not built yet
-    #[command(hide = true)]
-    Explain(NotBuiltYet),
-    /// Not built yet
-    #[command(hide = true)]
-    Schema(NotBuiltYet),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
 }
 
 #[derive(Args, Debug, Default)]
@@ -85,12 +88,6 @@ struct Serve {
     /// The configuration file; without one, the embedded default is served
     #[arg(long, short, env = "MESHGATE_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-struct NotBuiltYet {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-    _rest: Vec<String>,
 }
 
 /// Does what the command line says.
@@ -107,12 +104,12 @@ pub fn run() -> ExitCode {
     match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(serve) => serve::run(&serve),
         Command::Check(check) => check.run(),
+        Command::Explain(explain) => client::block_on(explain.run()),
         Command::Publish(publish) => client::block_on(publish.run()),
         Command::Subscribe(subscribe) => client::block_on(subscribe.run()),
         Command::Cesql(cesql) => cesql.run(),
         Command::Healthcheck(healthcheck) => client::block_on(healthcheck.run()),
-        Command::Explain(_) => not_built_yet("explain"),
-        Command::Schema(_) => not_built_yet("schema"),
+        Command::Schema => schema(),
     }
     .into()
 }
@@ -125,6 +122,13 @@ fn usage(problem: &clap::Error) -> Exit {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Clean,
         _ => Exit::Usage,
     }
+}
+
+fn schema() -> Exit {
+    if !print(config::SCHEMA.trim_end()) {
+        tracing::debug!("nobody reads the schema");
+    }
+    Exit::Clean
 }
 
 fn not_built_yet(command: &str) -> Exit {

@@ -26,6 +26,10 @@ pub use issue::Issue;
 /// The configuration that serves where there is no file, as a file.
 pub const DEFAULT: &str = include_str!("../config/default.yaml");
 
+/// The JSON Schema (2020-12) of the configuration, for editors. It knows shapes and ranges of numbers; what only the whole shows, such as
+/// names that lead nowhere, [`load`] finds.
+pub const SCHEMA: &str = include_str!("../config/schema.json");
+
 /// A whole configuration without problems.
 #[derive(Debug)]
 pub struct Config {
@@ -92,8 +96,6 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Events that a member of a group may leave unconfirmed.
     pub max_in_flight: usize,
-    /// Events of one partition that a group may run ahead of the lowest unconfirmed one.
-    pub settled_window: usize,
 }
 
 impl Default for Limits {
@@ -105,7 +107,6 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             max_in_flight: 256,
-            settled_window: 10_000,
         }
     }
 }

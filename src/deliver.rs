@@ -19,6 +19,7 @@ use meshgate_api::{
     cursor::{Cursor, CursorError},
     event::Event,
     json,
+    topic::TopicSet,
 };
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -27,10 +28,12 @@ use tokio::time::timeout;
 use crate::{
     gateway::{Gateway, Snapshot},
     router::{ChannelFilter, Source},
+    shutdown::Drain,
     telemetry::Deliveries,
 };
 
 mod event_filter;
+mod joining;
 mod text;
 pub use event_filter::EventFilter;
 pub use text::Layout;
@@ -127,8 +130,14 @@ const TOO_LONG: &str = "the reader's cursor is longer than `limits.cursor`: narr
 pub struct Flow {
     gateway: Arc<Gateway>,
     snapshot: Arc<Snapshot>,
+    /// Begins when the gateway serves another snapshot.
+    superseded: Drain,
     filter: ChannelFilter,
     events: Option<EventFilter>,
+    /// Its name at the broker.
+    group: Option<Str>,
+    /// Where topics begin that a reload brings.
+    fresh: Start,
     sources: SmallVec<[OpenSource; 1]>,
     /// What has come and was not taken yet, and from which connector.
     arrived: (usize, smallvec::IntoIter<[Delivery; 1]>),
@@ -140,6 +149,7 @@ pub struct Flow {
 
 struct OpenSource {
     connector: usize,
+    topics: TopicSet,
     subscription: Box<dyn Subscription>,
 }
 
@@ -183,7 +193,11 @@ impl Gateway {
             From::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
             _ => None,
         };
-        let opening = plan.into_iter().map(|source| snapshot.open_source(source, &reading, asked.as_ref()));
+        let group = reading.group.as_deref().map(|name| group_at_broker(name, &reading));
+        let opening = plan.into_iter().map(|source| {
+            let start = snapshot.start(source.connector, &reading.from, asked.as_ref());
+            snapshot.open_source(source, start, group.clone())
+        });
         let (mut sources, mut gone) = (SmallVec::new(), Vec::new());
         for opened in join_all(opening).await {
             match opened {
@@ -208,36 +222,47 @@ impl Gateway {
             return Err(OpenError::Gone { cursor: cursor.encode(), detail });
         }
         let cursor = (reading.cursors && reading.group.is_none()).then(|| Cursor::new(filter.as_str()));
-        let arrived = (0, SmallVec::new().into_iter());
-        let (filter, events) = (reading.channels, reading.events);
-        let mut flow =
-            Flow { gateway: self.clone(), snapshot, filter, events, sources, arrived, cursor, is_told: false };
+        let mut flow = Flow {
+            gateway: self.clone(),
+            superseded: snapshot.superseded.clone(),
+            snapshot,
+            fresh: reading.from.in_fresh_topics(),
+            filter: reading.channels,
+            events: reading.events,
+            group,
+            sources,
+            arrived: (0, SmallVec::new().into_iter()),
+            cursor,
+            is_told: false,
+        };
         flow.stand().map_err(|_| OpenError::CursorTooLong)?;
         Ok(flow)
     }
 }
 
 impl Snapshot {
-    async fn open_source(
-        &self,
-        source: Source,
-        reading: &Reading,
-        cursor: Option<&Cursor>,
-    ) -> Result<OpenSource, (usize, ReadError)> {
-        let Source { connector, topics } = source;
-        let start = match (&reading.from, cursor) {
-            (From::Earliest, _) => Start::Earliest,
-            (From::Time(time), _) => Start::At(*time),
+    /// Where reading from a connector begins.
+    fn start(&self, connector: usize, from: &From, cursor: Option<&Cursor>) -> Start {
+        match (from, cursor) {
             (From::Cursor(_), Some(cursor)) => {
                 Start::After(cursor.positions(&self.connectors[connector].name).cloned().unwrap_or_default())
             }
+            (From::Earliest, _) => Start::Earliest,
+            (From::Time(time), _) => Start::At(*time),
             (From::Latest | From::Cursor(_), _) => Start::Latest,
-        };
-        let group = reading.group.as_deref().map(|name| group_at_broker(name, reading));
-        let request = SubscribeRequest { topics, start, group };
+        }
+    }
+
+    async fn open_source(
+        &self,
+        Source { connector, topics }: Source,
+        start: Start,
+        group: Option<Str>,
+    ) -> Result<OpenSource, (usize, ReadError)> {
+        let request = SubscribeRequest { topics: topics.clone(), start, group };
         let patience = self.limits.connectors.publish_timeout;
         match timeout(patience, self.connectors[connector].connector.subscribe(request)).await {
-            Ok(Ok(subscription)) => Ok(OpenSource { connector, subscription }),
+            Ok(Ok(subscription)) => Ok(OpenSource { connector, topics, subscription }),
             Ok(Err(problem)) => Err((connector, problem)),
             Err(_) => Err((connector, ReadError::Down { detail: format!("no answer within {patience:?}") })),
         }
@@ -270,9 +295,12 @@ impl Flow {
         if !self.arrived.1.as_slice().is_empty() {
             return Poll::Ready(Ok(()));
         }
+        while self.superseded.poll_begun(cx).is_ready() {
+            self.go_over();
+        }
         let turns = self.sources.len();
         for at in 0..turns {
-            let OpenSource { connector, subscription } = &mut self.sources[at];
+            let OpenSource { connector, subscription, .. } = &mut self.sources[at];
             if let Poll::Ready(next) = subscription.poll_next(cx, READ_RECORDS) {
                 let connector = *connector;
                 let arrived = next.map_err(|problem| self.ended(connector, problem))?;
@@ -308,11 +336,9 @@ impl Flow {
         let Some(owned) = delivered.note().owned.as_ref() else { return false };
         self.filter.matches(&owned.channel)
             && self.events.as_ref().is_none_or(|events| {
-                let wants = events.wants(&owned.message.event);
-                if wants.is_none() {
+                events.wants(&owned.message.event, || {
                     self.gateway.metrics.filter_errors.inc();
-                }
-                wants == Some(true)
+                })
             })
     }
 

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod codec;
 pub mod config;
 pub mod deliver;
+pub mod explain;
 pub mod gateway;
 pub mod protocols;
 pub mod publish;

@@ -102,29 +102,35 @@ impl Reload {
 
     async fn reload(&mut self) {
         let (state, gateway, runtime) = (self.state.clone(), self.gateway.clone(), Handle::current());
+        let outcome = self.outcome.clone();
         let reloaded = in_background(move || {
             let _entered = runtime.enter();
-            let mut state = state.lock();
-            let next = state.next()?;
-            Ok::<_, Vec<Issue>>((gateway.replace(next), Watch::of(&state.source.files)))
+            let next = state.lock().next()?;
+            LastReload::note(&outcome, Vec::new());
+            Ok::<_, Vec<Issue>>(gateway.replace(next))
         });
         let problems = match reloaded.await {
-            Some(Ok((previous, watch))) => {
-                self.watch = watch;
-                self.leaving.let_go(previous, &self.gateway);
+            Some(Ok(previous)) => {
                 tracing::info!(edition = self.gateway.now().edition, "the configuration is taken over");
+                self.leaving.let_go(previous, &self.gateway);
                 Vec::new()
             }
-            Some(Err(issues)) => {
-                self.watch = Watch::of(&self.state.lock().source.files);
-                issues.iter().map(Issue::to_string).collect()
-            }
+            Some(Err(issues)) => issues.iter().map(Issue::to_string).collect(),
             None => vec!["reading the configuration failed: a bug".to_owned()],
         };
         for problem in &problems {
             tracing::error!("the configuration is not taken over: {problem}");
         }
-        *self.outcome.lock() = Some(LastReload { time: timestamp(SystemTime::now()), problems });
+        if !problems.is_empty() {
+            LastReload::note(&self.outcome, problems);
+        }
+        self.watch = Watch::of(&self.state.lock().source.files);
+    }
+}
+
+impl LastReload {
+    fn note(outcome: &Outcome, problems: Vec<String>) {
+        *outcome.lock() = Some(Self { time: timestamp(SystemTime::now()), problems });
     }
 }
 

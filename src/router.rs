@@ -27,7 +27,9 @@ use smallvec::SmallVec;
 mod cast;
 mod channel;
 mod compile;
+mod explain;
 mod filter;
+mod index;
 mod mould;
 mod owner;
 mod pattern;
@@ -42,7 +44,9 @@ mod testing;
 mod topic;
 
 pub use channel::{Channel, ChannelError, ChannelFilter, MAX_LENGTH};
+pub use explain::{Explained, Verdict};
 pub use filter::Filter;
+use index::Index;
 pub use route::{Destination, Route};
 use spec::{ConnectorSpec, RouteSpec};
 
@@ -50,8 +54,7 @@ use spec::{ConnectorSpec, RouteSpec};
 #[derive(Debug)]
 pub struct Router {
     routes: Vec<Route>,
-    /// For each connector the routes that are read there, in order.
-    readers: Vec<Vec<usize>>,
+    index: Index,
 }
 
 /// What is wrong with the configured routes.
@@ -108,14 +111,10 @@ pub struct Owned {
 impl Router {
     /// Compiles routes; a connector's number is its place in `connectors`. The error is every problem at once.
     pub fn compile(routes: &[RouteSpec], connectors: &[ConnectorSpec]) -> Result<Self, Vec<Problem>> {
-        let routes = compile::routes(routes, connectors)?;
-        let mut readers = vec![Vec::new(); connectors.len()];
-        for (at, route) in routes.iter().enumerate() {
-            if let Some(read) = route.read() {
-                readers[read.connector].push(at);
-            }
-        }
-        Ok(Self { routes, readers })
+        let mut routes = compile::routes(routes, connectors)?;
+        let index = Index::new(&routes);
+        compile::cover(&mut routes, &index);
+        Ok(Self { routes, index })
     }
 
     /// The routes in their order.
@@ -128,7 +127,12 @@ impl Router {
     ///
     /// What the routes refuse is refused here, before any destination is tried.
     pub fn route(&self, message: impl Into<Arc<Message>>) -> Result<Routed, Outcome> {
-        publish::route(&self.routes, &message.into())
+        publish::route(self, &message.into())
+    }
+
+    /// Why a message goes where [`Router::route`] says: the answer of each route that the search comes to, one by one.
+    pub fn explain(&self, message: impl Into<Arc<Message>>) -> Explained {
+        explain::explain(self, &message.into())
     }
 }
 

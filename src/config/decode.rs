@@ -80,7 +80,6 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
     let header_timeout = fields.duration("header_timeout", TIMEOUTS).or(default.header_timeout);
     let body_timeout = fields.duration("body_timeout", TIMEOUTS).or(default.body_timeout);
     let max_in_flight = fields.integer("max_in_flight", 1..=65_535).or(default.max_in_flight);
-    let settled_window = fields.integer("settled_window", 1..=1_000_000).or(default.settled_window);
     Some(Limits {
         connectors: connectors?,
         cursor: cursor?,
@@ -88,7 +87,6 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         max_in_flight: max_in_flight?,
-        settled_window: settled_window?,
     })
 }
 
@@ -99,6 +97,7 @@ fn connector_limits(fields: &mut Fields<'_>, default: &connector::Limits) -> Opt
     let readers = fields.integer("readers", 1..=100_000).or(default.readers);
     let reader_memory = fields.size("reader_memory", KIB..=GIB).or(default.reader_memory);
     let topics = fields.integer("topics", 1..=1_000_000).or(default.topics);
+    let settled_window = fields.integer("settled_window", 1..=1_000_000).or(default.settled_window);
     Some(connector::Limits {
         publish_timeout: publish_timeout?,
         in_flight: in_flight?,
@@ -107,6 +106,7 @@ fn connector_limits(fields: &mut Fields<'_>, default: &connector::Limits) -> Opt
         readers: readers?,
         reader_memory: reader_memory?,
         topics: topics?,
+        settled_window: settled_window?,
     })
 }
 

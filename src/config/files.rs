@@ -10,8 +10,8 @@ use std::{
 
 use meshgate_api::settings::{Mark, Problem};
 
-/// Bytes of the longest file that is read.
-const LONGEST: u64 = 16 << 20;
+/// Bytes of the longest file that is read: 100,000 routes take some twenty MiB.
+const LONGEST: u64 = 64 << 20;
 
 /// The files that were read, or could not be read, and what was found there: not the bytes, which may be secret, but their hash.
 #[derive(Debug, Default)]
@@ -54,7 +54,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LONGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 16MiB"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 64MiB"));
     }
     Ok(bytes)
 }

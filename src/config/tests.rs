@@ -10,6 +10,7 @@ use super::*;
 
 mod bad;
 mod good;
+mod schema;
 mod shipped;
 
 /// A connector kind with a required, an optional and a free setting.

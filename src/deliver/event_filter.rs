@@ -4,19 +4,19 @@ use std::sync::Arc;
 
 use meshgate_api::{Str, event::Event};
 
-use crate::cesql::{CompileError, Expression};
+use crate::router::Filter;
 
 /// An expression in CloudEvents SQL, as a reader wrote it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct EventFilter {
     text: Str,
-    expression: Arc<Expression>,
+    filter: Arc<Filter>,
 }
 
 impl EventFilter {
-    /// Reads an expression.
-    pub fn parse(text: &str) -> Result<Self, CompileError> {
-        Ok(Self { expression: Arc::new(Expression::compile(text)?), text: text.into() })
+    /// Reads an expression; the error says what is wrong, and in which column.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        Ok(Self { filter: Arc::new(Filter::sql(text)?), text: text.into() })
     }
 
     /// As it was written.
@@ -25,9 +25,9 @@ impl EventFilter {
         &self.text
     }
 
-    /// Whether the reader wants the event; `None` if that cannot be told, which means no.
+    /// Whether the reader wants the event; `erred` is told if the expression errs on it, which means no.
     #[must_use]
-    pub fn wants(&self, event: &Event) -> Option<bool> {
-        self.expression.holds(event).ok()
+    pub fn wants(&self, event: &Event, mut erred: impl FnMut()) -> bool {
+        self.filter.judge(event, &mut |_| erred())
     }
 }

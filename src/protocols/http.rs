@@ -21,7 +21,7 @@ mod origin;
 mod outcome;
 mod problem;
 mod publish;
-pub(super) mod query;
+pub(crate) mod query;
 mod read;
 pub mod server;
 mod socket;

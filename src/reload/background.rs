@@ -20,7 +20,7 @@ pub(super) async fn in_background<T: Send + 'static>(work: impl FnOnce() -> T + 
 /// Of this thread; elsewhere than on Linux it would be that of the process.
 fn lower_priority() {
     #[cfg(target_os = "linux")]
-    if let Err(problem) = rustix::process::nice(19) {
+    if let Err(problem) = rustix::process::nice(10) {
         tracing::debug!(%problem, "reloads compete with everything else");
     }
 }

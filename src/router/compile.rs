@@ -10,6 +10,7 @@ use meshgate_api::{
 use super::{
     Problem,
     filter::Filter,
+    index::Index,
     mould::Mould,
     pattern::Pattern,
     route::{Destination, Key, Route},
@@ -32,15 +33,16 @@ pub(super) fn routes(specs: &[RouteSpec], connectors: &[ConnectorSpec]) -> Resul
     if !problems.is_empty() {
         return Err(problems);
     }
-    for at in 1..routes.len() {
-        let (earlier, route) = routes.split_at_mut(at);
-        route[0].covered = earlier.iter().any(|earlier| takes_all(earlier, &route[0]));
-    }
     Ok(routes)
 }
 
-fn takes_all(earlier: &Route, route: &Route) -> bool {
-    !earlier.tap && earlier.filters.is_empty() && earlier.pattern.covers(&route.pattern)
+/// Marks the routes that an earlier one takes wholly.
+pub(super) fn cover(routes: &mut [Route], index: &Index) {
+    for number in 0..routes.len() {
+        let pattern = &routes[number].pattern;
+        let mut earlier = index.covering(pattern.shape()).take_while(|earlier| *earlier < number);
+        routes[number].covered = earlier.any(|at| routes[at].takes_all() && routes[at].pattern.covers(pattern));
+    }
 }
 
 /// One route while it is compiled.

@@ -10,6 +10,8 @@ use meshgate_api::{
 use super::spec::FilterSpec;
 use crate::cesql::{self, Expression, Type};
 
+mod refusal;
+
 /// A filter expression. An attribute that the event does not have fits nothing.
 #[derive(Clone, Debug)]
 pub enum Filter {

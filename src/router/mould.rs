@@ -94,6 +94,14 @@ impl Mould {
         self.literals.first().filter(|_| self.holes.is_empty())
     }
 
+    /// What stands before the first hole, and what behind the last.
+    pub(super) fn ends(&self) -> (&str, &str) {
+        match &self.literals[..] {
+            [first, .., last] => (first, last),
+            _ => ("", ""),
+        }
+    }
+
     /// Adds what `text` says to the clues, and changes none that is known already. `false`: no rendering is this text.
     pub(super) fn read<'t>(&self, text: &'t str, clues: &mut Clues<'t>) -> bool {
         let Some(found) = self.take_apart(text) else { return false };

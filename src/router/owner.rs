@@ -11,6 +11,7 @@ use meshgate_api::{
 use super::{
     Owned, Router,
     channel::Channel,
+    index::Candidates,
     mould::Clues,
     route::{Destination, Route},
     shape::Fit,
@@ -30,7 +31,8 @@ impl Router {
     /// By the channel that the record claims: some route matches it, and would have put the event just there.
     fn believed(&self, connector: usize, record: &Record) -> Option<Owned> {
         let channel = record.message.channel.as_ref().filter(|channel| Channel::check(channel).is_ok())?;
-        self.readers(connector).find_map(|(number, route, read)| {
+        let candidates = self.index.readers_of(channel, connector, &record.topic);
+        self.reading(candidates, connector).find_map(|(number, route, read)| {
             let fit = route.pattern.fit(channel)?;
             let scene = Scene { channel, fit: &fit, event: &record.message.event };
             if !read.topic.renders_to(&record.topic, &scene) {
@@ -46,7 +48,8 @@ impl Router {
 
     /// By the first route that reads the topic.
     fn native(&self, connector: usize, record: &Record) -> Option<Owned> {
-        self.readers(connector).find_map(|(number, route, read)| {
+        let candidates = self.index.readers(connector, &record.topic);
+        self.reading(candidates, connector).find_map(|(number, route, read)| {
             let channel = native_channel(route, read, record)?;
             let message = match route.pattern.fit(&channel) {
                 Some(fit) => route.wrapped_if_possible(&record.message, &channel, &fit),
@@ -56,11 +59,16 @@ impl Router {
         })
     }
 
-    fn readers(&self, connector: usize) -> impl Iterator<Item = (usize, &Route, &Destination)> {
-        let numbers = self.readers.get(connector).into_iter().flatten();
-        numbers.filter_map(|&number| {
+    /// Those of the candidates that are read at the connector.
+    fn reading(
+        &self,
+        candidates: Candidates<'_>,
+        connector: usize,
+    ) -> impl Iterator<Item = (usize, &Route, &Destination)> {
+        candidates.filter_map(move |number| {
             let route = &self.routes[number];
-            route.read().map(|read| (number, route, read))
+            let read = route.read().filter(|read| read.connector == connector)?;
+            Some((number, route, read))
         })
     }
 }

@@ -110,6 +110,10 @@ impl Pattern {
         self.shape.fit(channel)
     }
 
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
     pub(super) fn meet<'a>(&'a self, filter: &'a Shape) -> Option<Meeting<'a>> {
         self.shape.meet(filter)
     }

@@ -1,7 +1,10 @@
 //! What a subscriber reads.
 
-use super::{Router, Source, channel::ChannelFilter, topic::Narrowed};
+use std::collections::HashSet;
+
 use meshgate_api::topic::TopicSet;
+
+use super::{Router, Source, channel::ChannelFilter, topic::Narrowed};
 
 impl Router {
     /// What a subscriber of `filter` reads, merged: one source a connector, by first use. `None`: no route overlaps the filter, or
@@ -12,14 +15,19 @@ impl Router {
     #[must_use]
     pub fn plan(&self, filter: &ChannelFilter) -> Option<Vec<Source>> {
         let mut sources: Vec<Source> = Vec::new();
-        for route in self.routes.iter().filter(|route| !route.covered) {
+        let mut known = HashSet::new();
+        let candidates = self.index.meeting(filter.shape()).into_iter().map(|number| &self.routes[number]);
+        for route in candidates.filter(|route| !route.covered) {
             let Some(read) = route.read() else { continue };
             let Some(meeting) = route.pattern.meet(filter.shape()) else { continue };
             let Some(narrowed) = read.topic.narrow(&route.pattern, &meeting) else { continue };
+            if !known.insert((read.connector, narrowed.clone())) {
+                continue;
+            }
             let topics = topics_at(&mut sources, read.connector);
             match narrowed {
-                Narrowed::Name(name) => topics.add_name(name),
-                Narrowed::Pattern(pattern) => topics.add_pattern(pattern),
+                Narrowed::Name(name) => topics.names.push(name),
+                Narrowed::Pattern(pattern) => topics.patterns.push(pattern),
             }
         }
         (!sources.is_empty()).then_some(sources)

@@ -4,12 +4,28 @@ use std::sync::Arc;
 
 use meshgate_api::{
     Str,
+    event::Event,
     message::Message,
     outcome::{Outcome, Rejection},
 };
 use smallvec::SmallVec;
 
-use super::{Routed, route::Route, shape::Fit, template::Scene};
+use super::{Routed, Router, filter::Filter, route::Route, shape::Fit, template::Scene};
+
+/// So many routes are named where all of a channel refuse an event.
+const NAMED: usize = 5;
+
+/// What a route answers a message.
+pub(super) enum Answer<'a> {
+    /// Its pattern does not match the channel.
+    OtherChannel,
+    /// This filter, by its number, does not let the event through; `wrap` is in the event.
+    Refuses(usize, &'a Filter, &'a Event),
+    /// Its `wrap` cannot be: the message is rejected.
+    Fails,
+    /// It takes the message, or a copy.
+    Takes,
+}
 
 /// A route that the message fits.
 struct Match<'a> {
@@ -23,19 +39,36 @@ struct Match<'a> {
 /// The taps, then the route that takes it.
 type Matches<'a> = SmallVec<[Match<'a>; 1]>;
 
-pub(super) fn route(routes: &[Route], message: &Arc<Message>) -> Result<Routed, Outcome> {
-    let Some(channel) = message.channel.clone() else {
-        return Err(Outcome::rejected(Rejection::NoRoute, "the event has no channel to be published to"));
-    };
-    let matches = search(routes, &channel, message)?;
+/// Asks only the routes that come into question.
+pub(super) fn route(router: &Router, message: &Arc<Message>) -> Result<Routed, Outcome> {
+    let channel = channel(message)?;
+    let candidates = router.index.takers(channel, message);
+    ask(router, candidates, channel, message, |_| ())
+}
+
+/// The channel that a message is published to.
+pub(super) fn channel(message: &Message) -> Result<&Str, Outcome> {
+    let nowhere = || Outcome::rejected(Rejection::NoRoute, "the event has no channel to be published to");
+    message.channel.as_ref().ok_or_else(nowhere)
+}
+
+/// Asks candidates for a message, in order, and tells each answer.
+pub(super) fn ask(
+    router: &Router,
+    candidates: impl Iterator<Item = usize>,
+    channel: &Str,
+    message: &Arc<Message>,
+    tell: impl FnMut(Answer<'_>),
+) -> Result<Routed, Outcome> {
+    let matches = search(&router.routes, candidates, channel, message, tell)?;
     let Some(taken) = matches.last().filter(|last| !last.route.tap()) else {
-        return Err(no_route(routes, &channel));
+        return Err(no_route(router, channel));
     };
     let taken = taken.number;
     let mut targets = SmallVec::new();
     for Match { number, route, fit, wrapped } in &matches {
         let message = wrapped.as_ref().unwrap_or(message);
-        let scene = Scene { channel: &channel, fit, event: &message.event };
+        let scene = Scene { channel, fit, event: &message.event };
         for to in route.destinations() {
             targets.push(route.target(*number, to, message, &scene)?);
         }
@@ -43,29 +76,46 @@ pub(super) fn route(routes: &[Route], message: &Arc<Message>) -> Result<Routed, 
     Ok(Routed { route: taken, targets })
 }
 
-/// The routes in order, up to the first that is no tap.
-fn search<'a>(routes: &'a [Route], channel: &Str, message: &Message) -> Result<Matches<'a>, Outcome> {
+/// The candidates in order, up to the first that is no tap.
+fn search<'a>(
+    routes: &'a [Route],
+    candidates: impl Iterator<Item = usize>,
+    channel: &Str,
+    message: &Message,
+    mut tell: impl FnMut(Answer<'_>),
+) -> Result<Matches<'a>, Outcome> {
     let mut matches = Matches::new();
-    for (number, route) in routes.iter().enumerate() {
-        let Some(fit) = route.pattern.fit(channel) else { continue };
-        let wrapped = route.wrapped(message, channel, &fit)?.map(Arc::new);
-        if route.takes(&wrapped.as_deref().unwrap_or(message).event) {
-            matches.push(Match { number, route, fit, wrapped });
-            if !route.tap() {
-                break;
-            }
+    for number in candidates {
+        let route = &routes[number];
+        let Some(fit) = route.pattern.fit(channel) else {
+            tell(Answer::OtherChannel);
+            continue;
+        };
+        let wrapped = route.wrapped(message, channel, &fit).inspect_err(|_| tell(Answer::Fails))?.map(Arc::new);
+        let event = &wrapped.as_deref().unwrap_or(message).event;
+        if let Some(filter) = route.refusing(event) {
+            tell(Answer::Refuses(filter, &route.filters[filter], event));
+            continue;
+        }
+        tell(Answer::Takes);
+        matches.push(Match { number, route, fit, wrapped });
+        if !route.tap() {
+            break;
         }
     }
     Ok(matches)
 }
 
-fn no_route(routes: &[Route], channel: &str) -> Outcome {
-    let filtering = routes.iter().filter(|route| !route.tap() && route.pattern.fit(channel).is_some());
-    let names: Vec<String> = filtering.map(|route| format!("`{}`", route.name())).collect();
+fn no_route(router: &Router, channel: &str) -> Outcome {
+    let routes = router.index.matching(channel).map(|number| &router.routes[number]);
+    let mut filtering = routes.filter(|route| !route.tap() && route.pattern.fit(channel).is_some());
+    let names: Vec<String> = filtering.by_ref().take(NAMED).map(|route| format!("`{}`", route.name())).collect();
+    let others = if filtering.next().is_some() { " and others" } else { "" };
     let detail = if names.is_empty() {
         format!("no route has a channel pattern that matches `{channel}`")
     } else {
-        format!("the filters of every route for the channel `{channel}` refuse this event: {}", names.join(", "))
+        let names = names.join(", ");
+        format!("the filters of every route for the channel `{channel}` refuse this event: {names}{others}")
     };
     Outcome::rejected(Rejection::NoRoute, detail)
 }

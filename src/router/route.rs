@@ -103,9 +103,14 @@ impl Route {
         }
     }
 
-    /// Whether all filters hold.
-    pub(super) fn takes(&self, event: &Event) -> bool {
-        self.filters.iter().all(|filter| filter.holds(event))
+    /// Whether it takes every event of its channels.
+    pub(super) fn takes_all(&self) -> bool {
+        !self.tap && self.filters.is_empty()
+    }
+
+    /// The number of the first filter that does not let an event through.
+    pub(super) fn refusing(&self, event: &Event) -> Option<usize> {
+        self.filters.iter().position(|filter| !filter.holds(event))
     }
 
     /// A message for one of its destinations. `number` is the route's.

@@ -9,6 +9,7 @@ use meshgate_api::{
 
 use super::{
     cast::cast,
+    index::Cut,
     mould::{Clues, Mould},
     pattern::Pattern,
     shape::Meeting,
@@ -35,7 +36,7 @@ pub(super) enum NoTopic {
 }
 
 /// The topics of a destination that channels of some filter come to.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Narrowed {
     Name(Str),
     Pattern(TopicPattern),
@@ -67,6 +68,15 @@ impl Topic {
             Some(literal) => literal == topic,
             None => self.render(scene).is_ok_and(|rendered| rendered == topic),
         }
+    }
+
+    /// What all its names have in common, and where it stands in them.
+    pub(super) fn mark(&self) -> (Cut, &str) {
+        if let Some(name) = self.mould.literal() {
+            return (Cut::Whole, name);
+        }
+        let (first, last) = self.mould.ends();
+        if first.len() >= last.len() { (Cut::First(first.len()), first) } else { (Cut::Last(last.len()), last) }
     }
 
     /// Adds what a name says to the clues; `false`: it is never rendered to it.

@@ -94,6 +94,7 @@ fn exit_codes() {
         (&["nonsense"], 64),
         (&["check"], 64),
         (&["check", "no/such/file.yaml"], 78),
+        (&["schema"], 0),
         (&["check", "config/meshgate.yaml", "config/reference.yaml", "config/docker.yaml"], 0),
         (&["healthcheck", "--url", "http://127.0.0.1:1"], 69),
         (&["publish", "a", "x", "--url", "http://127.0.0.1:1"], 69),

@@ -180,6 +180,8 @@ pub struct Limits {
     pub reader_memory: usize,
     /// Distinct topics that one connector publishes to.
     pub topics: usize,
+    /// Events of a partition that a group may run ahead of its lowest unconfirmed one.
+    pub settled_window: usize,
 }
 
 impl Default for Limits {
@@ -192,6 +194,7 @@ impl Default for Limits {
             readers: 64,
             reader_memory: 1 << 20,
             topics: 2000,
+            settled_window: 10_000,
         }
     }
 }

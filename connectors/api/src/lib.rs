@@ -9,7 +9,8 @@
 //! 4. [`outcome`]: the four things that can become of a publish;
 //! 5. [`connector`]: the traits a new broker implements;
 //! 6. [`log`]: the bounded, many-reader log that live reading (and the memory connector) is built on;
-//! 7. [`settings`]: configuration values that know where they were written.
+//! 7. [`group`]: who gets what in a group, and what became of it;
+//! 8. [`settings`]: configuration values that know where they were written.
 
 pub mod binding;
 #[cfg(any(test, feature = "cloudevents-sdk"))]
@@ -17,6 +18,7 @@ pub mod cloudevents;
 pub mod connector;
 pub mod cursor;
 pub mod event;
+pub mod group;
 pub mod json;
 pub mod log;
 pub mod media;

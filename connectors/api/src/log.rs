@@ -3,10 +3,11 @@
 //! It is the store of the memory connector, and the live buffer of connectors whose broker keeps the real log. Records stand in
 //! *lanes*, one for each partition of a topic. Appending never waits: the oldest records make room. Each lane has a *floor*: the log
 //! holds everything in the lane from that place on. A [`Follower`] reads the lanes of its topics in the order of appending; when the
-//! floor of one of its lanes has passed it, it is told so ([`Behind`]), never fed with a gap.
+//! floor of one of its lanes has passed it, it is told so ([`Behind`]), never fed with a gap. What a [`Holder`] reads does not make room
+//! until it is released.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -17,8 +18,10 @@ use crate::{Str, connector::Record, position::Place, topic::TopicSet};
 
 mod alarm;
 mod follow;
+mod hold;
 use alarm::Alarm;
 pub use follow::{Behind, Follower, Records};
+pub use hold::{Hold, Holder};
 
 /// The log. Share it by `Arc`.
 #[derive(Debug)]
@@ -34,6 +37,12 @@ struct Inner {
     /// The sequence number of `entries[0]`; the next one appended gets `first + entries.len()`.
     first: u64,
     entries: VecDeque<Entry>,
+    /// By sequence number: older ones that are held. Followers do not see them.
+    kept: BTreeMap<u64, Entry>,
+    /// Bytes of all that is held.
+    held_bytes: usize,
+    /// What holders want of lanes to come.
+    holders: Vec<TopicSet>,
     /// Lanes are never renumbered; a removed one stays as a tombstone.
     lanes: Vec<Lane>,
     /// By topic and partition, those that are not removed.
@@ -49,6 +58,8 @@ struct Entry {
     lane: LaneId,
     footprint: usize,
     record: Arc<Record>,
+    /// How many holders have not released it.
+    holds: u32,
 }
 
 #[derive(Debug)]
@@ -58,6 +69,10 @@ struct Lane {
     /// Where the log's knowledge of it began.
     opened: Place,
     floor: Place,
+    /// How many records it had that are before the floor.
+    forgotten: u64,
+    /// How many holders hold what is appended.
+    holds: u32,
     /// Sequence numbers of its entries.
     entries: VecDeque<u64>,
     removed: bool,
@@ -84,6 +99,9 @@ impl Log {
             bytes: 0,
             first: 0,
             entries: VecDeque::new(),
+            kept: BTreeMap::new(),
+            held_bytes: 0,
+            holders: Vec::new(),
             lanes: Vec::new(),
             names: HashMap::new(),
             followers: Arc::default(),
@@ -113,7 +131,7 @@ impl Log {
     #[must_use]
     pub fn usage(&self) -> (usize, usize) {
         let inner = self.inner.lock();
-        (inner.bytes, inner.entries.len())
+        (inner.bytes, inner.entries.len() + inner.kept.len())
     }
 
     /// The sequence number of the oldest record for which `reached` holds, given that it holds for all later ones; otherwise of the
@@ -144,6 +162,12 @@ impl Appender<'_> {
         log.first + log.entries.len() as u64
     }
 
+    /// Whether a record of this footprint fits in beside all that is held.
+    pub fn has_room(&mut self, footprint: usize) -> bool {
+        let log = self.log();
+        log.held_bytes + footprint <= log.capacity
+    }
+
     /// How many topics have open lanes.
     pub fn topics(&mut self) -> usize {
         self.log().names.len()
@@ -159,12 +183,15 @@ impl Appender<'_> {
     fn open_new(&mut self, topic: &Str, partition: u32, floor: Place) -> LaneId {
         let log = self.log();
         let id = log.lanes.len();
+        let holds = log.holders.iter().filter(|topics| topics.contains(topic)).count() as u32;
         log.names.entry(topic.clone()).or_default().push((partition, id));
         log.lanes.push(Lane {
             topic: topic.clone(),
             partition,
             opened: floor,
             floor,
+            forgotten: 0,
+            holds,
             entries: VecDeque::new(),
             removed: false,
             followers: Arc::default(),
@@ -187,8 +214,10 @@ impl Appender<'_> {
         let sequence = self.next_sequence();
         let log = self.log();
         let footprint = record.footprint();
+        let holds = log.lanes[lane].holds;
         log.bytes += footprint;
-        log.entries.push_back(Entry { lane, footprint, record });
+        log.held_bytes += if holds > 0 { footprint } else { 0 };
+        log.entries.push_back(Entry { lane, footprint, record, holds });
         log.lanes[lane].entries.push_back(sequence);
         while let Some(oldest) = self.log.as_mut().and_then(|log| log.make_room()) {
             self.forgotten.push(oldest);
@@ -221,18 +250,22 @@ impl Inner {
         lanes.iter().find(|(number, _)| *number == partition).map(|(_, lane)| *lane)
     }
 
-    /// Gives up the oldest entry if there is too much.
+    /// Gives up the oldest entry that is not held if there is too much.
     fn make_room(&mut self) -> Option<Entry> {
-        if self.bytes <= self.capacity || self.entries.len() <= 1 {
-            return None;
+        while self.bytes > self.capacity && self.entries.len() > 1 {
+            let (sequence, oldest) = (self.first, self.entries.pop_front()?);
+            self.first += 1;
+            let lane = &mut self.lanes[oldest.lane];
+            lane.entries.pop_front();
+            lane.floor = oldest.record.next;
+            lane.forgotten += 1;
+            if oldest.holds == 0 {
+                self.bytes -= oldest.footprint;
+                return Some(oldest);
+            }
+            self.kept.insert(sequence, oldest);
         }
-        let oldest = self.entries.pop_front()?;
-        self.first += 1;
-        self.bytes -= oldest.footprint;
-        let lane = &mut self.lanes[oldest.lane];
-        lane.entries.pop_front();
-        lane.floor = oldest.record.next;
-        Some(oldest)
+        None
     }
 }
 

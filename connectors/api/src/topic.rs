@@ -28,24 +28,10 @@ impl TopicSet {
         self.names.iter().any(|name| name == topic)
             || (!topic.starts_with("__") && self.patterns.iter().any(|pattern| pattern.matches(topic)))
     }
-
-    /// Adds a name that it does not hold yet.
-    pub fn add_name(&mut self, name: Str) {
-        if !self.names.contains(&name) {
-            self.names.push(name);
-        }
-    }
-
-    /// Adds a pattern that it does not hold yet.
-    pub fn add_pattern(&mut self, pattern: TopicPattern) {
-        if !self.patterns.contains(&pattern) {
-            self.patterns.push(pattern);
-        }
-    }
 }
 
 /// A topic template with its placeholders as holes, each of which any text fits, the empty one too.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopicPattern {
     /// What is before the first hole, between holes, and after the last: at least two.
     literals: Vec<Str>,

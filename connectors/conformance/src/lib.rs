@@ -18,6 +18,7 @@ use meshgate_api::{
     topic::TopicSet,
 };
 
+pub mod groups;
 pub mod positions;
 pub mod publishing;
 pub mod reading;
@@ -40,6 +41,12 @@ pub trait Fixture: Send + Sync {
     /// Makes the broker forget what the topic holds now, without forgetting the topic.
     async fn forget_records(&self, topic: &str);
 
+    /// Another connector to the same broker, as another replica has it; `None` where what is stored is in the process.
+    async fn replica(&self) -> Option<Arc<dyn Connector>>;
+
+    /// `limits.settled_window` of the connectors; at most some hundred.
+    fn settled_window(&self) -> usize;
+
     /// Publishing more than this many bytes makes a reader that does not read fall off whatever live buffer there is.
     fn live_buffer(&self) -> usize;
 }
@@ -56,11 +63,18 @@ macro_rules! conformance {
             reading: [
                 latest_is_what_comes_after, earliest_is_all, reads_from_a_time, many_readers_get_all,
                 merges_topics, joins_a_topic_that_appears_later, joins_a_named_topic_that_appears_later,
-                a_cancelled_wait_loses_nothing, a_reader_that_pauses_sees_no_gap, refuses_groups_that_it_cannot_do
+                a_cancelled_wait_loses_nothing, a_reader_that_pauses_sees_no_gap
             ],
             positions: [
                 goes_on_after_each_position, what_is_not_named_is_read_from_its_start, beyond_the_end_is_gone,
                 what_was_forgotten_is_gone_and_reading_can_go_on
+            ],
+            groups: [
+                members_share_and_keep_the_order_of_a_key, what_a_member_leaves_goes_to_another_in_order,
+                a_returned_event_parks_its_key_alone, a_rejected_event_does_not_come_again,
+                a_new_group_begins_where_it_says_and_an_old_one_where_it_was, each_group_gets_all,
+                a_group_goes_on_at_its_lowest_gap, another_replica_goes_on_at_the_lowest_gap,
+                the_window_ahead_of_a_stuck_event_is_bounded, a_group_joins_topics_that_appear_later
             ]
         );
     };

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::SystemTime};
 use futures::FutureExt;
 use meshgate_api::{
     Str,
-    connector::{ReadError, Start, SubscribeRequest},
+    connector::{ReadError, Start},
     topic::{TopicPattern, TopicSet},
 };
 
@@ -157,17 +157,4 @@ pub async fn a_reader_that_pauses_sees_no_gap(fixture: &impl Fixture) {
     let first = take(&mut *reader, 1).await.remove(0).message.event.id.to_string();
     let at = ids("e", count).iter().position(|id| *id == first).expect("one of them");
     assert_eq!(take_ids(&mut *reader, count - at - 1).await, ids("e", count)[at + 1..]);
-}
-
-/// A capability that is declared absent is refused, not ignored.
-pub async fn refuses_groups_that_it_cannot_do(fixture: &impl Fixture) {
-    let connector = fixture.connector();
-    let request = SubscribeRequest {
-        topics: TopicSet::one(topic(fixture, "group").await),
-        start: Start::Earliest,
-        group: Some("group".into()),
-    };
-    if !connector.capabilities().groups {
-        assert!(matches!(connector.subscribe(request).await.err(), Some(ReadError::Unsupported { .. })));
-    }
 }

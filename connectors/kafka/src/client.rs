@@ -10,14 +10,15 @@ use std::{
 
 use meshgate_api::{Str, connector::Limits};
 use rdkafka::{
-    ClientConfig, ClientContext, Statistics,
+    ClientConfig, ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::ConsumerContext,
-    error::{KafkaError, RDKafkaErrorCode},
+    consumer::{BaseConsumer, ConsumerContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    types::RDKafkaRespErr,
 };
 use tracing::{debug, info};
 
-use crate::{config::KafkaConfig, identity::Identities};
+use crate::{config::KafkaConfig, coordinator::Coordinator, identity::Identities};
 
 /// How much larger a record may be than the body that it came in: base64, attributes as JSON, headers.
 const RECORD_GROWTH: usize = 2;
@@ -114,6 +115,24 @@ impl Clients {
         config
     }
 
+    /// A member of the group `name` at the broker; otherwise as [`reader`](Self::reader).
+    pub(crate) fn member(&self, name: &str, queue: usize, fetch: usize) -> ClientConfig {
+        let mut config = self.reader(queue, fetch);
+        config.set("group.id", name).set("group.protocol", "classic");
+        config.set("partition.assignment.strategy", "cooperative-sticky"); // what stays is not interrupted by what moves
+        let defaults = [
+            ("session.timeout.ms", "10000"),   // after that a replica that died is replaced
+            ("heartbeat.interval.ms", "1000"), // by that the others learn that something moves
+            ("topic.metadata.refresh.interval.ms", "2000"), // by that the leader learns of new partitions
+        ];
+        for (name, value) in defaults {
+            if self.config.properties.iter().all(|(set, _)| set != name) {
+                config.set(name, value);
+            }
+        }
+        config
+    }
+
     /// What all have in common; `defaults` are what the configured properties may change.
     fn base(&self, defaults: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
@@ -160,12 +179,19 @@ pub(crate) struct Listening {
     quiet: Quiet,
     identities: Arc<Identities>,
     lines: AtomicU64,
+    coordinator: Coordinator,
 }
 
 impl Listening {
     pub(crate) fn new(clients: &Clients) -> Self {
         let quiet = Quiet(clients.connector.clone());
-        Self { quiet, identities: clients.identities.clone(), lines: AtomicU64::new(0) }
+        let coordinator = Coordinator::default();
+        Self { quiet, identities: clients.identities.clone(), lines: AtomicU64::new(0), coordinator }
+    }
+
+    /// What the group's coordinator says.
+    pub(crate) fn coordinator(&self) -> &Coordinator {
+        &self.coordinator
     }
 
     /// How many lines of the log have come.
@@ -190,7 +216,15 @@ impl ClientContext for Listening {
     }
 }
 
-impl ConsumerContext for Listening {}
+impl ConsumerContext for Listening {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
+        self.coordinator.moved(consumer, code, partitions);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        self.coordinator.committed(result, offsets);
+    }
+}
 
 /// librdkafka repeats itself while a broker is away; what it means for the connector is logged by the connector, once.
 pub(crate) fn log_line(connector: &Str, level: RDKafkaLogLevel, facility: &str, line: &str) {

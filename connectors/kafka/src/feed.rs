@@ -136,6 +136,23 @@ impl Feed {
         Ok(self.consumer.incremental_assign(&list)?)
     }
 
+    /// The consumer, for what concerns a group.
+    pub(crate) fn consumer(&self) -> &BaseConsumer<Listening> {
+        &self.consumer
+    }
+
+    /// Ends reading these partitions.
+    pub(crate) fn unassign_partitions(&mut self, partitions: &[(Str, u32)]) -> Result<(), Broken> {
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for name in partitions {
+            list.add_partition(&name.0, name.1 as i32);
+            if let Some(lane) = self.names.remove(name) {
+                self.lanes.remove(&lane);
+            }
+        }
+        Ok(self.consumer.incremental_unassign(&list)?)
+    }
+
     /// Ends reading a topic.
     pub(crate) fn unassign(&mut self, topic: &str) -> Result<(), Broken> {
         let mut list = TopicPartitionList::new();
@@ -178,9 +195,26 @@ impl Feed {
         }
     }
 
+    /// The same, and waits a little for more.
+    pub(crate) fn serve_for(&self, time: Duration) -> Result<(), Broken> {
+        match self.consumer.poll(time) {
+            Some(Ok(_)) => return Err(Broken("a record came outside its partition's queue".into())),
+            Some(Err(problem)) => drop(seen(problem)?),
+            None => {}
+        }
+        self.serve()
+    }
+
     /// Looks at every lane again, in case a bell was not heard.
     pub(crate) fn ring_all(&self) {
         self.lanes.keys().for_each(|lane| self.bell.ring_for(*lane));
+    }
+}
+
+/// What the consumer is told while it closes is carried out at once.
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.consumer.context().coordinator().hear(false);
     }
 }
 

@@ -9,7 +9,8 @@
 //! 4. `metadata` and `places`: topics, partitions and offsets, asked once for all who want to know;
 //! 5. `reader`: one reader, who follows `live` (one consumer for all) or has a `replay` of its own (`feed` and `decode` under both);
 //!    `identity`: whether its topics are still the same;
-//! 6. `native`: the calls into librdkafka that rdkafka does not offer.
+//! 6. `group`: members share one consumer, which is one of the broker's consumer group; `coordinator`: what that group's coordinator says;
+//! 7. `native`: the calls into librdkafka that rdkafka does not offer.
 //!
 //! *Confirmed* means: on all in-sync replicas. README.md tells what librdkafka does not do by itself.
 
@@ -21,6 +22,7 @@ use meshgate_api::{
         Batch, Capabilities, Configured, Connector, Context, Health, Kind, PublishAck, ReadError, SubscribeRequest,
         Subscription,
     },
+    group::Bounds,
     position::Position,
     settings::Fields,
     topic::TopicNaming,
@@ -29,9 +31,11 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 
 mod client;
 pub mod config;
+mod coordinator;
 mod decode;
 mod delivery;
 mod feed;
+mod group;
 mod identity;
 mod link;
 mod live;
@@ -47,6 +51,7 @@ mod trouble;
 
 use client::Clients;
 pub use config::KafkaConfig;
+use group::Groups;
 use link::Link;
 use live::Live;
 use metadata::Metadata;
@@ -54,7 +59,7 @@ use publish::Publisher;
 use reader::Reading;
 
 const CAPABILITIES: Capabilities =
-    Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: true };
+    Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
 /// How often it is asked whether the producer can go on.
 const TENDING: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -92,6 +97,7 @@ pub struct Kafka {
     link: Arc<Link>,
     publisher: Arc<Publisher>,
     reading: Arc<Reading>,
+    groups: Groups,
 }
 
 impl Kafka {
@@ -103,6 +109,8 @@ impl Kafka {
         let limits = &context.limits;
         let publisher = Publisher::new(clients.clone(), link.clone(), metadata.clone(), limits.topics)?;
         let publisher = Arc::new(publisher);
+        let bounds = Bounds { window: limits.settled_window, bytes: limits.ring };
+        let groups = Groups::new(clients.clone(), metadata.clone(), bounds);
         let reading = Reading {
             live: Live::start(clients.clone(), metadata.clone(), limits.ring)?,
             permits: context.readers.clone(),
@@ -111,7 +119,7 @@ impl Kafka {
             metadata,
         };
         tokio::spawn(tend(Arc::downgrade(&publisher)));
-        Ok(Self { context, link, publisher, reading: Arc::new(reading) })
+        Ok(Self { context, link, publisher, reading: Arc::new(reading), groups })
     }
 }
 
@@ -142,7 +150,10 @@ impl Connector for Kafka {
         self.publisher.publish(batch).await
     }
 
-    async fn subscribe(&self, request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {
+    async fn subscribe(&self, mut request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {
+        if let Some(group) = request.group.take() {
+            return Ok(Box::new(self.groups.join(group, request).await?));
+        }
         Ok(Box::new(self.reading.subscribe(request).await?))
     }
 
@@ -155,6 +166,7 @@ impl Connector for Kafka {
         let mut all = vec![("private_readers", readers as u64)];
         all.extend(self.publisher.figures());
         all.extend(self.reading.live.figures());
+        all.extend(self.groups.figures());
         all
     }
 
@@ -167,6 +179,7 @@ impl Connector for Kafka {
 
     async fn shutdown(&self, deadline: Instant) -> usize {
         self.reading.live.close();
+        self.groups.close(deadline).await;
         self.publisher.clone().close(deadline).await
     }
 }

@@ -78,9 +78,6 @@ struct Spot {
 impl Reading {
     /// Begins to read. Waits for the broker for as long as it is away.
     pub(crate) async fn subscribe(self: &Arc<Self>, request: SubscribeRequest) -> Result<Reader, ReadError> {
-        if request.group.is_some() {
-            return Err(ReadError::Unsupported { detail: "groups are not built yet".into() });
-        }
         let topics = request.topics;
         let spot = self.spot(&topics, &request.start).await?;
         let standing = self.live.stand(topics.clone());

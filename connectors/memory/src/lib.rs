@@ -2,7 +2,7 @@
 //!
 //! *Confirmed* means: in this process. A restart forgets, replicas do not share. A position is the sequence number within the
 //! process's random epoch; one number covers all topics. The oldest records make room for new ones; a reader that wanted them is
-//! told that its position is gone.
+//! told that its position is gone. What a connected group has not confirmed makes no room.
 
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
@@ -12,6 +12,7 @@ use meshgate_api::{
         Batch, Capabilities, Configured, Connector, Context, Health, Kind, PublishAck, ReadError, SubscribeRequest,
         Subscription,
     },
+    group::Bounds,
     log::Log,
     position::Position,
     settings::Fields,
@@ -19,14 +20,17 @@ use meshgate_api::{
 };
 use tokio::time::Instant;
 
+mod group;
 mod publish;
 mod subscribe;
+
+use group::Groups;
 
 const DEFAULT_CAPACITY: usize = 64 << 20;
 /// One event of the default `max_body` fits in the least.
 const CAPACITIES: RangeInclusive<usize> = 4 << 20..=1 << 40;
 const CAPABILITIES: Capabilities =
-    Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: false };
+    Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: false };
 
 /// `kind: memory`
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +46,7 @@ pub struct MemoryConfig {
 /// A running memory connector.
 pub struct Memory {
     log: Arc<Log>,
+    groups: Arc<Groups>,
     /// Random for each process: positions of another one mean nothing here.
     epoch: u64,
     capacity: usize,
@@ -78,11 +83,15 @@ impl Memory {
     /// An empty log.
     #[must_use]
     pub fn new(config: MemoryConfig, context: &Context) -> Self {
+        let log = Arc::new(Log::new(config.capacity));
+        let limits = &context.limits;
+        let bounds = Bounds { window: limits.settled_window, bytes: limits.ring };
         Self {
-            log: Arc::new(Log::new(config.capacity)),
+            groups: Arc::new(Groups::new(context.name.clone(), log.clone(), bounds)),
+            log,
             epoch: rand::random(),
             capacity: config.capacity,
-            topics: context.limits.topics,
+            topics: limits.topics,
         }
     }
 }
@@ -104,7 +113,7 @@ impl Connector for Memory {
     }
 
     async fn subscribe(&self, request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {
-        Ok(Box::new(self.follow(request)?))
+        self.read(request)
     }
 
     fn health(&self) -> Health {
@@ -113,7 +122,8 @@ impl Connector for Memory {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let (bytes, records) = self.log.usage();
-        vec![("bytes", bytes as u64), ("records", records as u64), ("capacity_bytes", self.capacity as u64)]
+        let own = [("bytes", bytes as u64), ("records", records as u64), ("capacity_bytes", self.capacity as u64)];
+        own.into_iter().chain(self.groups.figures()).collect()
     }
 
     fn place_text(&self, position: &Position) -> String {

@@ -19,6 +19,11 @@ impl Memory {
     pub(crate) fn append(&self, batch: Batch) -> Outcomes {
         let own: Batch = batch.into_iter().map(own).collect();
         let mut log = self.log.appender();
+        if !log.has_room(own.iter().map(|outbound| 2 * outbound.message.size()).sum()) {
+            drop(log);
+            self.groups.make_room();
+            log = self.log.appender();
+        }
         let now = SystemTime::now();
         own.into_iter().map(|outbound| self.append_one(&mut log, outbound, now)).collect()
     }
@@ -47,6 +52,10 @@ impl Memory {
         if record.footprint() > self.capacity {
             let detail = format!("the event is larger than the connector's `capacity` of {} bytes", self.capacity);
             return Outcome::rejected(Rejection::TooLarge, detail);
+        }
+        if !log.has_room(record.footprint()) {
+            let detail = "the connector is full of events that connected groups have not confirmed (`capacity`)";
+            return Outcome::unavailable(Unavailability::GatewayLimit, detail);
         }
         log.append(Arc::new(record));
         Outcome::Stored(position)

@@ -9,7 +9,7 @@ use std::{
 use meshgate_api::{
     Str,
     connector::{Deliveries, Delivery, ReadError, Start, SubscribeRequest, Subscription},
-    log::{Behind, Follower, Log, Records},
+    log::{Behind, Follower, LaneState, Log, Records},
     position::{Place, Position, Positions},
 };
 
@@ -24,26 +24,28 @@ pub(crate) struct Reader {
 }
 
 impl Memory {
-    pub(crate) fn follow(&self, request: SubscribeRequest) -> Result<Reader, ReadError> {
-        if request.group.is_some() {
-            return Err(ReadError::Unsupported { detail: "groups are not built yet".into() });
+    pub(crate) fn read(&self, mut request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {
+        let sequence = self.sequence(&request.start)?;
+        let epoch = self.epoch;
+        let start = move |lane: LaneState<'_>| sequence.map_or(lane.floor, |sequence| place(epoch, sequence));
+        if let Some(group) = request.group.take() {
+            return Ok(Box::new(self.groups.join(group, request, start)?));
         }
+        let follower = self.log.follow(request.topics, start).map_err(|_| gone(&self.log, epoch))?;
+        let mut reader = Reader { follower, log: self.log.clone(), epoch, positions: Positions::default() };
+        reader.stand_at(sequence.unwrap_or_else(|| oldest(&reader.log)));
+        Ok(Box::new(reader))
+    }
+
+    /// The sequence number to start at; `None`: each topic's oldest record.
+    fn sequence(&self, start: &Start) -> Result<Option<u64>, ReadError> {
         let next = self.log.appender().next_sequence();
-        let sequence = match &request.start {
+        Ok(match start {
             Start::Latest => Some(next),
             Start::Earliest => None,
             Start::At(time) => Some(self.log.sequence_of(|record| record.time >= *time)),
             Start::After(positions) => self.checked(positions, next)?,
-        };
-        let epoch = self.epoch;
-        let start = |floor| match sequence {
-            Some(sequence) => place(epoch, sequence),
-            None => floor,
-        };
-        let follower = self.log.follow(request.topics, |lane| start(lane.floor)).map_err(|_| gone(&self.log, epoch))?;
-        let mut reader = Reader { follower, log: self.log.clone(), epoch, positions: Positions::default() };
-        reader.stand_at(sequence.unwrap_or_else(|| oldest(&reader.log)));
-        Ok(reader)
+        })
     }
 
     /// The sequence number in a cursor's positions, if it is one of this process.

@@ -1,10 +1,12 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use meshgate_conformance::{Fixture, event, outbound};
+use meshgate_api::{connector::Start, topic::TopicSet};
+use meshgate_conformance::{Fixture, event, groups, outbound};
 
 use super::*;
 
 const CAPACITY: usize = 4 << 20;
+const WINDOW: usize = 300;
 
 struct Process(Arc<Memory>);
 
@@ -27,6 +29,14 @@ impl Fixture for Process {
         }
     }
 
+    async fn replica(&self) -> Option<Arc<dyn Connector>> {
+        None
+    }
+
+    fn settled_window(&self) -> usize {
+        WINDOW
+    }
+
     fn live_buffer(&self) -> usize {
         CAPACITY
     }
@@ -35,6 +45,7 @@ impl Fixture for Process {
 fn memory(capacity: usize, topics: usize) -> Arc<Memory> {
     let mut context = Context::new("memory", Default::default());
     context.limits.topics = topics;
+    context.limits.settled_window = WINDOW;
     Arc::new(Memory::new(MemoryConfig { capacity }, &context))
 }
 
@@ -65,11 +76,59 @@ async fn refuses_what_it_can_never_hold() {
 #[tokio::test]
 async fn a_position_of_another_process_is_gone() {
     let (mine, other) = (memory(CAPACITY, 10), memory(CAPACITY, 10));
-    let topics = meshgate_api::topic::TopicSet::one("a");
-    let reader = meshgate_conformance::subscribe(&*mine, topics.clone(), meshgate_api::connector::Start::Latest).await;
-    let start = meshgate_api::connector::Start::After(reader.positions().clone());
+    let topics = TopicSet::one("a");
+    let reader = meshgate_conformance::subscribe(&*mine, topics.clone(), Start::Latest).await;
+    let start = Start::After(reader.positions().clone());
     assert!(matches!(
         meshgate_conformance::try_subscribe(&*other, topics, start).await.err(),
         Some(ReadError::Gone { .. })
     ));
+}
+
+/// Publishes events of 64 KiB until one is not stored; how many were.
+async fn fill(memory: &Memory, topic: &str, most: usize) -> usize {
+    for count in 0..most {
+        let one = outbound(topic, None, event(format!("e-{count}"), vec![0; 65536]));
+        if memory.publish([one].into_iter().collect()).await.outcomes().await[0].name() != "stored" {
+            return count;
+        }
+    }
+    most
+}
+
+fn skipped(memory: &Memory) -> u64 {
+    memory.gauges().into_iter().find(|(name, _)| *name == "group_skipped").expect("it is told").1
+}
+
+#[tokio::test]
+async fn what_a_connected_group_has_not_confirmed_makes_no_room() {
+    let memory = memory(CAPACITY, 10);
+    let mut member = groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await;
+    assert_eq!(fill(&memory, "b", 100).await, 100, "others make room");
+    let stored = fill(&memory, "a", 100).await;
+    assert!((20..100).contains(&stored), "{stored} were stored before it was full");
+    assert_eq!(fill(&memory, "b", 1).await, 0, "nothing else can go");
+    groups::ack_all(groups::hold(&mut *member, 1).await);
+    assert_eq!(fill(&memory, "a", 2).await, 1, "what is confirmed makes room");
+    groups::ack_all(groups::hold(&mut *member, stored).await);
+    assert_eq!(fill(&memory, "a", 1).await, 1);
+    assert_eq!(groups::ids_of(&groups::hold(&mut *member, 1).await), ["e-0"]);
+    assert_eq!(skipped(&memory), 0);
+}
+
+#[tokio::test]
+async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
+    let memory = memory(CAPACITY, 10);
+    let mut member = groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await;
+    assert_eq!(fill(&memory, "a", 3).await, 3);
+    let mut held = groups::hold(&mut *member, 3).await;
+    groups::settle(held.remove(1), meshgate_api::connector::Settlement::Ack);
+    drop(member);
+    assert_eq!(fill(&memory, "a", 100).await, 100, "who left does not hold up others");
+    let kept = memory.log.usage().1 as u64;
+    assert_eq!(skipped(&memory), 102 - kept);
+    let mut member = groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await;
+    let first = groups::hold(&mut *member, 1).await;
+    assert_eq!(groups::ids_of(&first), [format!("e-{}", 100 - kept)], "it goes on from the oldest");
+    assert_eq!(skipped(&memory), 102 - kept, "told once");
 }

@@ -83,6 +83,21 @@ pub(in crate::protocols) fn none(uri: &Uri) -> Result<(), Problem> {
     Ok(())
 }
 
+/// The value of the one query that a URL has to have.
+pub(crate) fn only<'a>(uri: &'a Uri, name: &str) -> Result<Cow<'a, str>, Problem> {
+    let mut found = None;
+    for pair in pairs(uri.query().unwrap_or_default()) {
+        match pair? {
+            (key, _) if key != name => return Err(unknown_query(&key)),
+            _ if found.is_some() => {
+                return Err(Problem::bad_request(format!("query `{name}` is given more than once")));
+            }
+            (_, value) => found = Some(value),
+        }
+    }
+    found.ok_or_else(|| Problem::bad_request(format!("query `{name}` is missing")))
+}
+
 /// Whether this pair of a query, as it stands in a URL, has the key.
 pub(super) fn has_key(pair: &str, key: &str) -> bool {
     let name = pair.split_once('=').map_or(pair, |(name, _)| name);

@@ -111,3 +111,30 @@ fn every_problem_names_its_place() {
         [".any[0].all", ".any[1].not.prefix", ".any[2].exact.Type", ".any[3].suffix.type", ".any[3].suffix.data"]
     );
 }
+
+#[test]
+fn a_refusal_says_what_the_event_has() {
+    let event = event(&[("type", "com.acme.paid"), ("tenant", "a")]);
+    let prefix = |name, value| FilterSpec::Prefix(pairs(&[(name, value)]));
+    let suffix = |name, value| FilterSpec::Suffix(pairs(&[(name, value)]));
+    let not = |spec| FilterSpec::Not(Box::new(spec));
+    let cases = [
+        (exact("type", "x"), r#"type "com.acme.paid" is not "x""#),
+        (prefix("type", "x"), r#"type "com.acme.paid" does not begin with "x""#),
+        (suffix("type", "x"), r#"type "com.acme.paid" does not end with "x""#),
+        (exact("subject", "x"), r#"the event has no subject (exact: "x")"#),
+        (FilterSpec::All(vec![exact("tenant", "a"), exact("tenant", "b")]), r#"tenant "a" is not "b""#),
+        (
+            FilterSpec::Any(vec![exact("tenant", "b"), not(exact("tenant", "a"))]),
+            r#"tenant "a" is not "b"; and {exact: {tenant: "a"}} holds"#,
+        ),
+        (not(FilterSpec::All(vec![not(exact("tenant", "b"))])), r#"{all: [{not: {exact: {tenant: "b"}}}]} holds"#),
+    ];
+    for (spec, says) in cases {
+        let filter = Filter::compile(&spec, &mut |path, message| panic!("{path}: {message}"));
+        assert_eq!(filter.refusal(&event).as_deref(), Some(says));
+        assert!(!filter.holds(&event));
+        let opposite = Filter::Not(Box::new(filter));
+        assert_eq!((opposite.refusal(&event), opposite.holds(&event)), (None, true));
+    }
+}

@@ -45,13 +45,22 @@ impl Gateway {
 
     /// With `configuration`, to which listeners on free ports are added unless it has its own.
     pub fn start(configuration: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let listeners = if configuration.contains("listeners:") { "" } else { LISTENERS };
-        std::fs::write(folder.path().join("meshgate.yaml"), format!("{listeners}\n{configuration}")).expect("a file");
+        Self::start_in(tempfile::tempdir().expect("a temporary folder"), configuration)
+    }
+
+    /// The same, with what else is in `folder` beside it.
+    pub fn start_in(folder: TempDir, configuration: &str) -> Self {
+        std::fs::write(folder.path().join("meshgate.yaml"), whole(configuration)).expect("a file");
         Self::run(folder, None)
     }
 
-    fn run(folder: TempDir, fixed: Option<(String, String)>) -> Self {
+    /// Writes another configuration into its file.
+    pub fn rewrite(&self, configuration: &str) {
+        std::fs::write(self.folder.path().join("meshgate.yaml"), whole(configuration)).expect("a file");
+    }
+
+    /// With the `meshgate.yaml` that is in `folder`, on the ports that are `fixed`.
+    pub fn run(folder: TempDir, fixed: Option<(String, String)>) -> Self {
         let mut command = meshgate();
         command.arg("--config").arg(folder.path().join("meshgate.yaml")).stdout(Stdio::piped());
         if std::env::var_os("MESHGATE_LOG").is_none() {
@@ -131,6 +140,11 @@ impl Gateway {
     pub async fn ask_admin(&self, path: &str) -> Response {
         self.client.get(format!("{}{path}", self.admin)).send().await.expect("the admin listener answers")
     }
+}
+
+fn whole(configuration: &str) -> String {
+    let listeners = if configuration.contains("listeners:") { "" } else { LISTENERS };
+    format!("{listeners}\n{configuration}")
 }
 
 impl Drop for Gateway {

@@ -139,6 +139,9 @@ pub enum Settlement {
 pub trait Ledger: Send + Sync {
     /// `delivery` is the number that the ledger gave it.
     fn settle(&self, delivery: u64, settlement: Settlement);
+
+    /// Whoever had the delivery let go of it without a word.
+    fn abandon(&self, delivery: u64);
 }
 
 /// The duty to settle one delivery, once.
@@ -164,7 +167,7 @@ impl Settler {
 impl Drop for Settler {
     fn drop(&mut self) {
         if !self.settled {
-            self.ledger.settle(self.delivery, Settlement::Retry { after: None });
+            self.ledger.abandon(self.delivery);
         }
     }
 }

@@ -39,11 +39,11 @@ type Lanes = SmallVec<[(LaneId, Place); 1]>;
 pub struct Follower {
     log: Arc<Log>,
     topics: TopicSet,
-    lanes: Lanes,
+    pub(super) lanes: Lanes,
     /// How many of the log's lanes it has looked at.
     lanes_seen: usize,
     /// The sequence number of the next entry to look at.
-    at: u64,
+    pub(super) at: u64,
     wake: Arc<Alarm>,
     /// Had read all, the last time it looked.
     is_at_end: bool,
@@ -57,16 +57,25 @@ impl Log {
         topics: TopicSet,
         mut start: impl FnMut(LaneState<'_>) -> Place,
     ) -> Result<Follower, Behind> {
-        let wake = Arc::<Alarm>::default();
         let mut inner = self.inner.lock();
-        let mut lanes = Lanes::new();
-        for (id, lane) in inner.lanes.iter().enumerate().filter(|(_, lane)| lane.is_of(&topics)) {
-            let place = start(lane.state());
-            if place < lane.floor {
-                return Err(lane.behind());
-            }
-            lanes.push((id, place));
-        }
+        let follower = Follower::place(self, &mut inner, topics, |lane| start(lane.state()));
+        let behind = follower.behind(&inner);
+        drop(inner);
+        behind.map_or(Ok(follower), Err)
+    }
+}
+
+impl Follower {
+    /// Stands each existing lane of its topics where `start` says.
+    pub(super) fn place(
+        log: &Arc<Log>,
+        inner: &mut Inner,
+        topics: TopicSet,
+        mut start: impl FnMut(&Lane) -> Place,
+    ) -> Self {
+        let wake = Arc::<Alarm>::default();
+        let own = inner.lanes.iter().enumerate().filter(|(_, lane)| lane.is_of(&topics));
+        let lanes: Lanes = own.map(|(id, lane)| (id, start(lane))).collect();
         let at = lanes.iter().map(|(id, place)| inner.first_at_or_after(*id, *place)).min();
         let at = at.unwrap_or(inner.first + inner.entries.len() as u64);
         for (id, _) in &lanes {
@@ -74,26 +83,26 @@ impl Log {
         }
         Arc::make_mut(&mut inner.followers).push(wake.clone());
         let lanes_seen = inner.lanes.len();
-        drop(inner);
-        Ok(Follower { log: self.clone(), topics, lanes, lanes_seen, at, wake, is_at_end: false })
+        Self { log: log.clone(), topics, lanes, lanes_seen, at, wake, is_at_end: false }
     }
-}
 
-impl Follower {
+    fn behind(&self, inner: &Inner) -> Option<Behind> {
+        let behind = self.lanes.iter().find(|(lane, place)| inner.lanes[*lane].is_behind(*place));
+        behind.map(|(lane, _)| inner.lanes[*lane].behind())
+    }
+
     /// Takes at most `max` records and about [`READ_BYTES`], in the order of appending; whether that was all. Does not wait.
     pub fn read(&mut self, max: NonZeroUsize, records: &mut Records) -> Result<bool, Behind> {
-        let Self { log, topics, lanes, lanes_seen, at, wake, .. } = self;
+        let log = self.log.clone();
         let mut inner = log.inner.lock();
-        if *lanes_seen < inner.lanes.len() {
-            adopt_new_lanes(&mut inner, topics, lanes, *lanes_seen, at, wake);
-            *lanes_seen = inner.lanes.len();
+        self.adopt_new_lanes(&mut inner);
+        if let Some(behind) = self.behind(&inner) {
+            return Err(behind);
         }
-        if let Some((lane, _)) = lanes.iter().find(|(lane, place)| inner.lanes[*lane].is_behind(*place)) {
-            return Err(inner.lanes[*lane].behind());
-        }
+        let Self { lanes, at, .. } = self;
         *at = (*at).max(inner.first);
         let end = inner.first + inner.entries.len() as u64;
-        let mut budget = Budget { records: max.get(), bytes: READ_BYTES };
+        let mut budget = Budget::new(max);
         if let [(only, place)] = &mut lanes[..] {
             let lane = &inner.lanes[*only];
             for sequence in lane.entries.range(lane.first_from(*at)..) {
@@ -128,14 +137,10 @@ impl Follower {
         records: &mut Records,
     ) -> Poll<Result<bool, Behind>> {
         loop {
-            if self.wake.was_rung() || !self.is_at_end {
-                self.is_at_end = self.read(max, records)?;
-                if !records.is_empty() {
-                    return Poll::Ready(Ok(self.is_at_end));
-                }
-            } else {
-                ready!(self.wake.poll_rung(cx));
-                self.is_at_end = false;
+            ready!(self.poll_stirred(cx));
+            self.is_at_end = self.read(max, records)?;
+            if !records.is_empty() {
+                return Poll::Ready(Ok(self.is_at_end));
             }
         }
     }
@@ -144,6 +149,34 @@ impl Follower {
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.is_at_end
+    }
+
+    /// Ready when there may be something to read.
+    pub(super) fn poll_stirred(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let was_rung = self.wake.was_rung();
+        if self.is_at_end && !was_rung {
+            ready!(self.wake.poll_rung(cx));
+        }
+        self.is_at_end = false;
+        Poll::Ready(())
+    }
+
+    /// Has read all: until something stirs there is nothing more.
+    pub(super) fn rest(&mut self) {
+        self.is_at_end = true;
+    }
+
+    /// Reads those of the log's lanes that it has not looked at too, if they are of its topics.
+    pub(super) fn adopt_new_lanes(&mut self, inner: &mut Inner) {
+        let Self { topics, lanes, lanes_seen, at, wake, .. } = self;
+        let Inner { lanes: all, kept, .. } = inner;
+        for (id, lane) in all.iter_mut().enumerate().skip(*lanes_seen).filter(|(_, lane)| lane.is_of(topics)) {
+            let kept = kept.iter().find(|(_, entry)| entry.lane == id).map(|(sequence, _)| *sequence);
+            lanes.push((id, lane.opened));
+            *at = (*at).min(kept.or(lane.entries.front().copied()).unwrap_or(u64::MAX));
+            Arc::make_mut(&mut lane.followers).push(wake.clone());
+        }
+        *lanes_seen = all.len();
     }
 
     /// The sequence number of the next record that it will look at.
@@ -159,40 +192,30 @@ impl Follower {
     }
 }
 
-/// Takes the entry if it is not before the reader's place in its lane.
-fn take(entry: &Entry, place: &mut Place, records: &mut Records, budget: &mut Budget) {
-    if entry.record.position.place >= *place {
+/// Takes the entry if it is not before the reader's place in its lane; whether it did.
+pub(super) fn take(entry: &Entry, place: &mut Place, records: &mut Records, budget: &mut Budget) -> bool {
+    let is_new = entry.record.position.place >= *place;
+    if is_new {
         *place = entry.record.next;
         budget.records -= 1;
         budget.bytes = budget.bytes.saturating_sub(entry.footprint);
         records.push(entry.record.clone());
     }
-}
-
-/// Reads those of the log's lanes that the reader has not looked at too, if they are of its topics.
-fn adopt_new_lanes(
-    inner: &mut Inner,
-    topics: &TopicSet,
-    lanes: &mut Lanes,
-    seen: usize,
-    at: &mut u64,
-    wake: &Arc<Alarm>,
-) {
-    for (id, lane) in inner.lanes.iter_mut().enumerate().skip(seen).filter(|(_, lane)| lane.is_of(topics)) {
-        lanes.push((id, lane.opened));
-        *at = (*at).min(lane.entries.front().copied().unwrap_or(u64::MAX));
-        Arc::make_mut(&mut lane.followers).push(wake.clone());
-    }
+    is_new
 }
 
 /// What one read may still take.
-struct Budget {
+pub(super) struct Budget {
     records: usize,
     bytes: usize,
 }
 
 impl Budget {
-    fn is_spent(&self) -> bool {
+    pub(super) fn new(max: NonZeroUsize) -> Self {
+        Self { records: max.get(), bytes: READ_BYTES }
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
         self.records == 0 || self.bytes == 0
     }
 }
@@ -211,7 +234,7 @@ impl Drop for Follower {
 }
 
 impl Inner {
-    fn entry(&self, sequence: u64) -> &Entry {
+    pub(super) fn entry(&self, sequence: u64) -> &Entry {
         &self.entries[(sequence - self.first) as usize]
     }
 

@@ -136,3 +136,52 @@ fn forgets_followers_that_left() {
     let inner = log.inner.lock();
     assert!(inner.followers.is_empty() && inner.lanes[0].followers.is_empty());
 }
+
+fn holder_ids(holder: &mut Holder) -> Vec<String> {
+    let mut ids = Vec::new();
+    let all = NonZeroUsize::new(100).expect("not zero");
+    while let Some(records) = poll_fn(|cx| holder.poll_read(cx, all)).now_or_never() {
+        ids.extend(records.iter().map(|record| record.message.event.id.to_string()));
+    }
+    ids
+}
+
+#[test]
+fn what_is_held_makes_no_room_until_it_is_released() {
+    let log = log(4);
+    let footprint = record("a", 0, 0).footprint();
+    let mut holder = log.hold(TopicSet::one("a"), |lane| lane.floor);
+    let hold = holder.hold();
+    [record("a", 0, 0), record("b", 0, 0), record("a", 0, 1)]
+        .into_iter()
+        .for_each(|record| log.appender().append(record));
+    for offset in 1..10 {
+        assert!(log.appender().has_room(footprint));
+        log.appender().append(record("b", 0, offset));
+        assert_eq!(log.usage(), (4 * footprint, 4), "others make room");
+    }
+    assert_eq!(holder_ids(&mut holder), ["a0-0", "a0-1"], "as if nothing had been forgotten");
+    assert_eq!(log.floor("a", 0), Some((Place::offset(2), 2)), "other readers do not see it any more");
+    assert_eq!(log.ordinal("a", 0, Place::offset(1)), 1);
+    (2..4).for_each(|offset| log.appender().append(record("a", 0, offset)));
+    assert!(!log.appender().has_room(footprint));
+    hold.release(0);
+    hold.release(0);
+    assert!(log.appender().has_room(footprint));
+    log.appender().append(record("a", 0, 4));
+    assert_eq!(holder_ids(&mut holder), ["a0-2", "a0-3", "a0-4"]);
+    drop(holder);
+    assert_eq!(log.usage().1, 3, "what is released and was passed over is gone");
+    assert!(log.appender().has_room(4 * footprint));
+}
+
+#[test]
+fn a_lane_that_appears_is_held_from_its_first_record_on() {
+    let log = log(2);
+    let mut holder = log.hold(both(), |lane| lane.floor);
+    log.appender().append(record("b", 0, 7));
+    (0..5).for_each(|offset| log.appender().append(record("c", 0, offset)));
+    assert_eq!(holder_ids(&mut holder), ["b0-7"]);
+    let mut late = log.hold(TopicSet::one("c"), |_| Place::default());
+    assert_eq!(holder_ids(&mut late), ["c0-4"], "what is forgotten cannot be held");
+}

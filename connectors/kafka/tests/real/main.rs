@@ -17,15 +17,20 @@ use meshgate_conformance::Fixture;
 
 /// Small, so that readers fall off it.
 const RING: usize = 2 << 20;
+const WINDOW: usize = 300;
 
 struct Suite {
     broker: Broker,
     connector: Arc<dyn Connector>,
 }
 
+fn limits() -> Limits {
+    Limits { ring: RING, settled_window: WINDOW, ..Limits::default() }
+}
+
 async fn suite() -> Suite {
     let broker = Broker::given();
-    let connector = broker.connector(Limits { ring: RING, ..Limits::default() }, &[]).await;
+    let connector = broker.connector(limits(), &[]).await;
     Suite { broker, connector }
 }
 
@@ -45,6 +50,14 @@ impl Fixture for Suite {
 
     async fn forget_records(&self, topic: &str) {
         self.broker.forget_records(topic).await;
+    }
+
+    async fn replica(&self) -> Option<Arc<dyn Connector>> {
+        Some(self.broker.connector(limits(), &[]).await)
+    }
+
+    fn settled_window(&self) -> usize {
+        WINDOW
     }
 
     fn live_buffer(&self) -> usize {

@@ -1,0 +1,175 @@
+//! Reading a [`Log`] of which nothing may be forgotten that was not released.
+
+use std::{
+    collections::BTreeSet,
+    num::NonZeroUsize,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    Inner, LaneId, LaneState, Log,
+    follow::{Budget, Follower, Records, take},
+};
+use crate::{position::Place, topic::TopicSet};
+
+/// A reader whose records stay in the log until they are released through its [`Hold`]. Dropping it releases all.
+#[derive(Debug)]
+pub struct Holder {
+    follower: Follower,
+    hold: Arc<Hold>,
+}
+
+/// What a [`Holder`] has read and not released.
+#[derive(Debug)]
+pub struct Hold {
+    log: Arc<Log>,
+    /// Sequence numbers.
+    unreleased: Mutex<BTreeSet<u64>>,
+}
+
+impl Log {
+    /// Follows `topics`, each existing lane from where `start` says or, if that is forgotten, from its floor; later ones from where they
+    /// are opened.
+    pub fn hold(self: &Arc<Self>, topics: TopicSet, mut start: impl FnMut(LaneState<'_>) -> Place) -> Holder {
+        let mut inner = self.inner.lock();
+        inner.holders.push(topics.clone());
+        let follower = Follower::place(self, &mut inner, topics, |lane| start(lane.state()).max(lane.floor));
+        for (lane, from) in &follower.lanes {
+            inner.lanes[*lane].holds += 1;
+            let entries = inner.lanes[*lane].entries.clone();
+            entries.into_iter().for_each(|sequence| inner.hold(sequence, *from));
+        }
+        drop(inner);
+        Holder { follower, hold: Arc::new(Hold { log: self.clone(), unreleased: Mutex::default() }) }
+    }
+
+    /// How many records of the lane come before `place`, of all that it ever had; those before its floor that are held do not count
+    /// if they are not before `place`.
+    pub fn ordinal(&self, topic: &str, partition: u32, place: Place) -> u64 {
+        let inner = self.inner.lock();
+        let Some(id) = inner.lane(topic, partition) else { return 0 };
+        let lane = &inner.lanes[id];
+        let before = lane.entries.partition_point(|sequence| inner.entry(*sequence).record.position.place < place);
+        let kept = inner.kept.values().filter(|entry| entry.lane == id && entry.record.position.place >= place);
+        lane.forgotten + before as u64 - kept.count() as u64
+    }
+
+    /// The lane's floor, and how many records it had before that.
+    pub fn floor(&self, topic: &str, partition: u32) -> Option<(Place, u64)> {
+        let inner = self.inner.lock();
+        let lane = &inner.lanes[inner.lane(topic, partition)?];
+        Some((lane.floor, lane.forgotten))
+    }
+}
+
+impl Hold {
+    /// The record may make room for others.
+    pub fn release(&self, sequence: u64) {
+        if self.unreleased.lock().remove(&sequence) {
+            self.log.inner.lock().release(sequence);
+        }
+    }
+}
+
+impl Holder {
+    /// To release what was read.
+    #[must_use]
+    pub fn hold(&self) -> Arc<Hold> {
+        self.hold.clone()
+    }
+
+    /// Ready with at least one record. Cancel-safe.
+    pub fn poll_read(&mut self, cx: &mut Context<'_>, max: NonZeroUsize) -> Poll<Records> {
+        let mut records = Records::new();
+        loop {
+            ready!(self.follower.poll_stirred(cx));
+            if self.read(max, &mut records) {
+                self.follower.rest();
+            }
+            if !records.is_empty() {
+                return Poll::Ready(records);
+            }
+        }
+    }
+
+    /// Whether that was all.
+    fn read(&mut self, max: NonZeroUsize, records: &mut Records) -> bool {
+        let log = self.hold.log.clone();
+        let mut inner = log.inner.lock();
+        self.follower.adopt_new_lanes(&mut inner);
+        let mut unreleased = self.hold.unreleased.lock();
+        let mut budget = Budget::new(max);
+        let Follower { lanes, at, .. } = &mut self.follower;
+        let end = inner.first + inner.entries.len() as u64;
+        let kept = inner.kept.range(*at..).map(|(sequence, entry)| (*sequence, entry));
+        let newer = (inner.first.max(*at)..end).map(|sequence| (sequence, inner.entry(sequence)));
+        for (sequence, entry) in kept.chain(newer) {
+            if budget.is_spent() {
+                *at = sequence;
+                return false;
+            }
+            if let Ok(known) = lanes.binary_search_by_key(&entry.lane, |(lane, _)| *lane)
+                && take(entry, &mut lanes[known].1, records, &mut budget)
+            {
+                unreleased.insert(sequence);
+            }
+        }
+        *at = end;
+        true
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        let log = self.hold.log.clone();
+        let mut inner = log.inner.lock();
+        self.follower.adopt_new_lanes(&mut inner);
+        let topics = self.follower.topics();
+        if let Some(at) = inner.holders.iter().position(|held| held == topics) {
+            inner.holders.swap_remove(at);
+        }
+        let mut held = std::mem::take(&mut *self.hold.unreleased.lock());
+        for (lane, from) in &self.follower.lanes {
+            inner.lanes[*lane].holds -= 1;
+            held.extend(inner.sequences(*lane, *from));
+        }
+        held.into_iter().for_each(|sequence| inner.release(sequence));
+    }
+}
+
+impl Inner {
+    fn hold(&mut self, sequence: u64, from: Place) {
+        let entry = &mut self.entries[(sequence - self.first) as usize];
+        if entry.record.position.place >= from {
+            entry.holds += 1;
+            self.held_bytes += if entry.holds == 1 { entry.footprint } else { 0 };
+        }
+    }
+
+    fn release(&mut self, sequence: u64) {
+        let is_kept = sequence < self.first;
+        let entry =
+            if is_kept { self.kept.get_mut(&sequence) } else { self.entries.get_mut((sequence - self.first) as usize) };
+        let Some(entry) = entry else { return };
+        entry.holds -= 1;
+        let (holds, footprint) = (entry.holds, entry.footprint);
+        if holds == 0 {
+            self.held_bytes -= footprint;
+            if is_kept {
+                self.bytes -= footprint;
+                self.kept.remove(&sequence);
+            }
+        }
+    }
+
+    /// The lane's records from a place on, also those that are kept.
+    fn sequences(&self, lane: LaneId, from: Place) -> Vec<u64> {
+        let kept = self.kept.iter().filter(|(_, entry)| entry.lane == lane).map(|(sequence, entry)| (*sequence, entry));
+        let newer = self.lanes[lane].entries.iter().map(|sequence| (*sequence, self.entry(*sequence)));
+        let all = kept.chain(newer).filter(|(_, entry)| entry.record.position.place >= from);
+        all.map(|(sequence, _)| sequence).collect()
+    }
+}

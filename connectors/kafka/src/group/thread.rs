@@ -1,0 +1,349 @@
+//! The thread of one group: it reads for all members in this process, and is the group's member at the broker.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use meshgate_api::{
+    Str,
+    connector::Start,
+    group::Resume,
+    position::{Place, Position, Positions},
+};
+use rdkafka::{TopicPartitionList, consumer::Consumer};
+use tokio::{
+    runtime::Handle,
+    sync::oneshot::{self, error::TryRecvError},
+};
+use tracing::{error, info, warn};
+
+use super::{
+    LINGER, Local, Phase,
+    begin::{Known, Spot},
+    closing,
+    commit::Ledger,
+};
+use crate::{
+    client::Clients,
+    coordinator::Move,
+    feed::{Broken, Feed, LaneId, Seen},
+    metadata::{Metadata, partitions_of, spawn},
+    places::{Partitions, Wanted},
+};
+
+/// The longest that the thread sleeps: the coordinator is heard in a poll.
+const NAP: Duration = Duration::from_millis(50);
+/// Between two looks at topics, members and lag.
+const CHORES: Duration = Duration::from_secs(1);
+/// Before what failed is tried again.
+const REST: Duration = Duration::from_millis(500);
+/// How long it may take to be given partitions before the group stands without.
+const JOINING: Duration = Duration::from_secs(5);
+/// Records that are dealt at once.
+const BATCH: usize = 256;
+/// Bytes that librdkafka holds for each partition.
+const QUEUE: usize = 512 << 10;
+
+/// What the thread works with.
+pub(super) struct Surroundings {
+    pub(super) clients: Clients,
+    pub(super) metadata: Arc<Metadata>,
+    pub(super) runtime: Handle,
+    /// Bytes that are asked for at once.
+    pub(super) fetch: usize,
+}
+
+/// Asked or told about the group.
+type About<T> = Box<dyn Fn(&Local) -> T + Send>;
+
+struct Thread {
+    around: Surroundings,
+    local: Arc<Local>,
+    start: Start,
+    /// Whether it is found without members, and closed to new ones.
+    is_left: About<bool>,
+    ledger: Ledger,
+    subscribed: BTreeSet<Str>,
+    /// When it was subscribed first.
+    joining: Option<Instant>,
+    /// Topics that were made anew: what is committed says nothing about them.
+    anew: HashSet<Str>,
+    /// How many changes of topics' identities were looked at.
+    changes: u64,
+    /// Lanes that were not read to their end for lack of room.
+    halted: BTreeSet<LaneId>,
+    chores: Instant,
+    last_seen: Instant,
+    ends: Option<oneshot::Receiver<Result<Positions, String>>>,
+}
+
+/// Starts the thread. `over` is told when it ends.
+pub(super) fn start(
+    around: Surroundings,
+    local: Arc<Local>,
+    start: Start,
+    is_left: About<bool>,
+    over: About<()>,
+) -> Result<(), String> {
+    let now = Instant::now();
+    let thread = Thread {
+        changes: around.clients.identities.changes(),
+        around,
+        local,
+        start,
+        is_left,
+        ledger: Ledger::default(),
+        subscribed: BTreeSet::new(),
+        joining: None,
+        anew: HashSet::new(),
+        halted: BTreeSet::new(),
+        chores: now,
+        last_seen: now,
+        ends: None,
+    };
+    spawn(format!("{}-group", thread.around.clients.connector), move || {
+        let local = thread.local.clone();
+        thread.run();
+        local.group.end(closing());
+        over(&local);
+        local.phase.send_replace(Phase::Over);
+    })
+}
+
+impl Thread {
+    /// Until the group is closed or left; a consumer that cannot go on is made anew.
+    fn run(mut self) {
+        while !self.is_over() {
+            let config = self.around.clients.member(&self.local.name, QUEUE, self.around.fetch);
+            let ended = Feed::open(&self.around.clients, &config, self.local.door.0.clone())
+                .and_then(|mut feed| self.live(&mut feed).inspect_err(|_| self.forget()));
+            if let Err(Broken(reason)) = ended {
+                let (connector, group) = (&self.around.clients.connector, &self.local.name);
+                info!(%connector, %group, "the group's consumer is made anew: {reason}");
+                self.local.door.0.wait(REST);
+            }
+        }
+    }
+
+    /// With one consumer.
+    fn live(&mut self, feed: &mut Feed) -> Result<(), Broken> {
+        if *self.local.phase.borrow() == Phase::Beginning {
+            let topics = self.local.topics.lock().clone();
+            self.around.write_beginning(feed, &topics, &self.start)?;
+        }
+        feed.consumer().context().coordinator().hear(true);
+        self.subscribe(feed)?;
+        while !self.is_over() {
+            self.round(feed)?;
+        }
+        self.ledger.commit_now(feed, &self.local.group.lows())
+    }
+
+    /// What is read comes again to whoever reads next.
+    fn forget(&mut self) {
+        for at in &self.local.group.lows() {
+            self.local.group.close(&at.topic, at.partition);
+        }
+        (self.subscribed, self.ledger) = (BTreeSet::new(), Ledger::default());
+        self.halted.clear();
+        self.ends = None;
+    }
+
+    fn is_over(&mut self) -> bool {
+        if self.local.group.members() > 0 {
+            self.last_seen = Instant::now();
+        }
+        if self.last_seen.elapsed() >= LINGER && (self.is_left)(&self.local) {
+            self.local.is_closing.store(true, Relaxed);
+        }
+        self.local.is_closing.load(Relaxed)
+    }
+
+    /// Waits for something to do, and does it.
+    fn round(&mut self, feed: &mut Feed) -> Result<(), Broken> {
+        let lane = self.local.door.0.wait(NAP);
+        feed.serve()?;
+        while let Some(step) = feed.consumer().context().coordinator().next_move() {
+            match step {
+                Move::Here(partitions) => self.take_over(feed, &partitions)?,
+                Move::Away(partitions) => self.hand_over(feed, &partitions)?,
+            }
+        }
+        for lane in std::mem::take(&mut self.halted).into_iter().chain(lane) {
+            self.read(feed, lane)?;
+        }
+        if let Some(problem) = self.ledger.hear(feed) {
+            info!(connector = %self.around.clients.connector, group = %self.local.name, "a commit is tried again: {problem}");
+        }
+        self.ledger.commit(feed, &self.local.group.lows())?;
+        if self.chores.elapsed() >= CHORES {
+            self.chores = Instant::now();
+            self.do_chores(feed)?;
+        }
+        Ok(())
+    }
+
+    /// Begins to read partitions, each where the group left off.
+    fn take_over(&mut self, feed: &mut Feed, partitions: &Partitions) -> Result<(), Broken> {
+        if partitions.is_empty() {
+            feed.consumer().incremental_assign(&TopicPartitionList::new())?;
+        } else {
+            let known = self.around.look_up(feed, partitions)?;
+            let mut openings = Vec::with_capacity(partitions.len());
+            for (topic, partition) in partitions {
+                let spot = known.spot(topic, *partition, self.anew.contains(topic));
+                let spot = spot.ok_or_else(|| Broken(format!("{topic} {partition} is not known")))?;
+                self.tell(topic, *partition, &spot);
+                let offset = spot.offset();
+                let at = Position { topic: topic.clone(), partition: *partition, place: Place::offset(offset) };
+                self.local.group.open(Resume::from(at));
+                openings.push((topic.clone(), *partition, offset));
+            }
+            let Known { committed, .. } = known;
+            committed.iter().for_each(|at| self.ledger.committed.set(at.clone()));
+            feed.assign(&openings)?;
+        }
+        self.stand();
+        Ok(())
+    }
+
+    fn tell(&self, topic: &Str, partition: u32, spot: &Spot) {
+        let (connector, group) = (&self.around.clients.connector, &self.local.name);
+        match spot {
+            Spot::GoesOn(_) => {}
+            Spot::New(at) => warn!(
+                %connector, %group, %topic, partition, offset = at,
+                "the group has no position at the broker (the partition is new, or the position has expired): it starts at the \
+                 oldest record"
+            ),
+            Spot::Skipped(at, count) => {
+                self.local.figures.skipped.fetch_add(*count, Relaxed);
+                error!(
+                    %connector, %group, %topic, partition, offset = at, skipped = count,
+                    "the group's position is gone, retention has deleted it: it goes on from the oldest record"
+                );
+            }
+            Spot::Anew(at) => error!(
+                %connector, %group, %topic, partition, offset = at,
+                "the group's position is gone, the topic was made anew: it goes on from the oldest record"
+            ),
+        }
+    }
+
+    fn stand(&self) {
+        self.local.phase.send_if_modified(|phase| {
+            let is_first = *phase == Phase::Beginning;
+            *phase = if is_first { Phase::Standing } else { *phase };
+            is_first
+        });
+    }
+
+    /// Ends reading partitions: what is settled is committed, the rest comes again to their next reader.
+    fn hand_over(&mut self, feed: &mut Feed, partitions: &Partitions) -> Result<(), Broken> {
+        if !feed.consumer().assignment_lost() {
+            let mut lows = self.local.group.lows();
+            let is_moving =
+                |at: &Position| partitions.iter().any(|(topic, number)| at.topic == *topic && at.partition == *number);
+            lows = lows.iter().filter(|at| is_moving(at)).cloned().collect();
+            self.ledger.commit_now(feed, &lows)?;
+        }
+        for (topic, partition) in partitions {
+            self.local.group.close(topic, *partition);
+        }
+        feed.unassign_partitions(partitions)
+    }
+
+    /// Deals what a partition's queue holds, as far as there is room.
+    fn read(&mut self, feed: &Feed, id: LaneId) -> Result<(), Broken> {
+        let Some((topic, partition)) = feed.name(id).map(|(topic, partition)| (topic.clone(), partition)) else {
+            return Ok(());
+        };
+        loop {
+            let room = self.local.group.room(Some((&topic, partition))).min(BATCH);
+            if room == 0 {
+                self.halted.insert(id);
+                return Ok(());
+            }
+            let mut records = Vec::new();
+            while records.len() < room {
+                match feed.take(id)? {
+                    None | Some(Seen::End) => break,
+                    Some(Seen::Record(record)) => records.push(Arc::new(record)),
+                    Some(Seen::Lost) => return Err(Broken(format!("the next record of {topic} {partition} is gone"))),
+                    Some(Seen::Fault(code)) => {
+                        tracing::debug!(connector = %self.around.clients.connector, %topic, partition, "{code}");
+                    }
+                }
+            }
+            feed.serve()?;
+            self.heed_changes()?;
+            let is_all = records.len() < room;
+            self.local.group.push(records);
+            if is_all {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What was read last of a topic that was made anew may be of either: all of it comes again.
+    fn heed_changes(&mut self) -> Result<(), Broken> {
+        for topic in self.around.clients.identities.changed_since(&mut self.changes) {
+            if self.subscribed.contains(&topic) {
+                let reason = format!("{topic} was deleted or made anew");
+                self.anew.insert(topic);
+                return Err(Broken(reason));
+            }
+        }
+        Ok(())
+    }
+
+    fn do_chores(&mut self, feed: &mut Feed) -> Result<(), Broken> {
+        self.heed_changes()?;
+        self.subscribe(feed)?;
+        feed.ring_all();
+        self.local.group.remind();
+        if self.joining.is_none_or(|since| since.elapsed() >= JOINING) {
+            self.stand();
+        }
+        self.measure();
+        Ok(())
+    }
+
+    /// Asks the coordinator for a share of all topics that there are now.
+    fn subscribe(&mut self, feed: &Feed) -> Result<(), Broken> {
+        let listing = self.around.metadata.news().listing;
+        let partitions = partitions_of(&listing, &self.local.topics.lock());
+        let topics: BTreeSet<_> = partitions.into_iter().map(|(topic, _)| topic).collect();
+        if topics == self.subscribed {
+            return Ok(());
+        }
+        if topics.is_empty() {
+            feed.consumer().unsubscribe();
+        } else {
+            feed.consumer().subscribe(&topics.iter().map(|topic| &**topic).collect::<Vec<_>>())?;
+            self.joining.get_or_insert_with(Instant::now);
+        }
+        self.subscribed = topics;
+        Ok(())
+    }
+
+    /// How far the members are behind.
+    fn measure(&mut self) {
+        let lows = self.local.group.lows();
+        self.local.figures.partitions.store(lows.len() as u64, Relaxed);
+        match self.ends.as_mut().map(oneshot::Receiver::try_recv) {
+            Some(Err(TryRecvError::Empty)) => return,
+            Some(Ok(Ok(ends))) => {
+                let behind = lows.iter().filter_map(|low| {
+                    Some(ends.get(&low.topic, low.partition)?.offset.saturating_sub(low.place.offset))
+                });
+                self.local.figures.lag.store(behind.sum(), Relaxed);
+            }
+            Some(Ok(Err(_)) | Err(TryRecvError::Closed)) | None => {}
+        }
+        let partitions = lows.iter().map(|low| (low.topic.clone(), low.partition)).collect();
+        self.ends = self.around.metadata.places.begin(partitions, Wanted::End);
+    }
+}

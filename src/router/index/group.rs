@@ -1,0 +1,83 @@
+//! The routes of one pattern, by what their filters ask.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use meshgate_api::{Str, event::Event, message::Message};
+
+use super::{Candidates, Numbers, conditions::alternatives, cut::Cut, topics::Topics};
+use crate::router::route::Route;
+
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    routes: Vec<usize>,
+    /// For each question that filters ask, the routes by the fingerprint of the answer that they want.
+    by_question: HashMap<Question, HashMap<u64, Numbers>>,
+    /// Those that may change an event before they ask it.
+    wrapping: Vec<usize>,
+    readers: Topics,
+    /// The first that takes every event.
+    takes_all: Option<usize>,
+}
+
+/// Pieces of attributes. A route without filters asks for none, and wants no answer.
+type Question = Vec<(Str, Cut)>;
+
+impl Group {
+    pub(super) fn add(&mut self, number: usize, route: &Route) {
+        self.routes.push(number);
+        for conditions in alternatives(&route.filters) {
+            let question = conditions.iter().map(|asked| (asked.attribute.clone(), asked.cut)).collect();
+            let mut answer = DefaultHasher::new();
+            conditions.iter().for_each(|asked| asked.text.as_bytes().hash(&mut answer));
+            let routes = self.by_question.entry(question).or_default().entry(answer.finish()).or_default();
+            if routes.last() != Some(&number) {
+                routes.push(number);
+            }
+        }
+        if !route.wrap.is_empty() {
+            self.wrapping.push(number);
+        }
+        if let Some(read) = route.read() {
+            self.readers.add(number, read);
+        }
+        if route.takes_all() {
+            self.takes_all = self.takes_all.or(Some(number));
+        }
+    }
+
+    pub(super) fn routes(&self) -> &[usize] {
+        &self.routes
+    }
+
+    pub(super) fn readers(&self) -> &Topics {
+        &self.readers
+    }
+
+    pub(super) fn taking_all(&self) -> &[usize] {
+        self.takes_all.as_slice()
+    }
+
+    /// Adds the routes whose filters may let a message through.
+    pub(super) fn takers<'a>(&'a self, message: &Message, candidates: &mut Candidates<'a>) {
+        for (question, routes) in &self.by_question {
+            if let Some(routes) = answer(question, &message.event).and_then(|answer| routes.get(&answer)) {
+                candidates.add(routes);
+            }
+        }
+        if message.wrapped && !self.wrapping.is_empty() {
+            candidates.add(&self.wrapping);
+        }
+    }
+}
+
+/// The fingerprint of an event's answer; `None`: it lacks an attribute, or has one that is too short.
+fn answer(question: &[(Str, Cut)], event: &Event) -> Option<u64> {
+    let mut answer = DefaultHasher::new();
+    for (attribute, cut) in question {
+        cut.of(&event.attribute(attribute)?)?.hash(&mut answer);
+    }
+    Some(answer.finish())
+}
