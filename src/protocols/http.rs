@@ -32,12 +32,17 @@ pub use problem::Problem;
 pub(super) use read::refusal;
 use server::Service;
 
+/// JSON makes this many bytes of one, at worst: `\u0000`.
+const SWOLLEN: usize = 6;
+
 /// What every request works with.
 #[derive(Clone, Debug)]
 pub struct Http {
     pub(super) gateway: Arc<Gateway>,
     /// Bytes of publishes that may be under way at once: `limits.in_flight`.
     pub(super) in_flight: Arc<body::Budget>,
+    /// Bytes of pages that are not written yet: as many more.
+    pages: Arc<body::Budget>,
     pub(super) drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
     heartbeat: Duration,
@@ -47,13 +52,19 @@ impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, drain: Drain) -> Self {
-        let in_flight = body::Budget::new(gateway.clone());
-        Self { gateway, in_flight, drain, heartbeat: crate::deliver::HEARTBEAT }
+        let in_flight = body::Budget::new(gateway.clone(), 1);
+        let pages = body::Budget::new(gateway.clone(), SWOLLEN);
+        Self { gateway, in_flight, pages, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
     /// Bytes of the largest event.
     pub(super) fn max_body(&self) -> usize {
         self.gateway.now().limits.connectors.max_body
+    }
+
+    /// Within it a request's body has arrived, and a page has been taken.
+    fn body_timeout(&self) -> Duration {
+        self.gateway.now().limits.body_timeout
     }
 
     /// The whole resource tree, as what hyper calls for each request.
