@@ -64,6 +64,8 @@ struct Thread {
     subscribed: BTreeSet<Str>,
     /// When it was subscribed first.
     joining: Option<Instant>,
+    /// Partitions that there were when the thread began, of a group that had been there before: it should have a position in them.
+    old: HashSet<(Str, u32)>,
     /// Topics that were made anew: what is committed says nothing about them.
     anew: HashSet<Str>,
     /// How many changes of topics' identities were looked at.
@@ -86,6 +88,7 @@ pub(super) fn start(around: Surroundings, local: Arc<Local>, start: Start) -> Re
         ledger: Ledger::default(),
         subscribed: BTreeSet::new(),
         joining: None,
+        old: HashSet::new(),
         anew: HashSet::new(),
         halted: BTreeSet::new(),
         chores: now,
@@ -129,10 +132,13 @@ impl Thread {
     fn live(&mut self, feed: &mut Feed) -> Result<(), Broken> {
         if *self.local.phase.borrow() == Phase::Beginning {
             let topics = self.local.topics.lock().clone();
-            self.around.write_beginning(feed, &mut self.ledger, &topics, &self.start)?;
+            self.old = self.around.write_beginning(feed, &mut self.ledger, &topics, &self.start)?.into_iter().collect();
         }
         feed.consumer().context().coordinator().hear(true);
         self.subscribe(feed)?;
+        if self.subscribed.is_empty() {
+            self.stand();
+        }
         while !self.is_over() {
             self.round(feed)?;
         }
@@ -221,7 +227,7 @@ impl Thread {
         let (connector, group) = (&self.around.clients.connector, &self.local.name);
         match spot {
             Spot::GoesOn(_) => {}
-            Spot::New(at) if *self.local.phase.borrow() == Phase::Beginning => warn!(
+            Spot::New(at) if self.old.contains(&(topic.clone(), partition)) => warn!(
                 %connector, %group, %topic, partition, offset = at,
                 "the group has no position at the broker (it has expired, or the partition is new): it starts at the oldest record"
             ),
