@@ -131,11 +131,6 @@ fn schema() -> Exit {
     Exit::Clean
 }
 
-fn not_built_yet(command: &str) -> Exit {
-    say(&format!("`meshgate {command}` is not built yet"));
-    Exit::Usage
-}
-
 /// A line for the person at the terminal.
 #[expect(clippy::print_stderr, reason = "the one place where the program speaks to its user")]
 fn say(line: &str) {

@@ -17,6 +17,7 @@ Examples:
   meshgate subscribe 'orders/#'
   meshgate subscribe orders/+ --from earliest --count 10
   meshgate subscribe orders/eu --from 2026-01-31T12:00:00Z
+  meshgate subscribe orders/+ --filter \"amount > 100 AND subject LIKE 'eu-%'\"
   meshgate subscribe orders/eu --after CURSOR")]
 pub(super) struct Subscribe {
     /// The channel, or a filter with `+` and `#`
@@ -33,7 +34,7 @@ pub(super) struct Subscribe {
     /// End after so many events
     #[arg(long, value_name = "N")]
     count: Option<u64>,
-    /// Not built yet
+    /// Only events of which this expression in CloudEvents SQL is true
     #[arg(long = "filter", value_name = "CESQL")]
     filter_expression: Option<String>,
 }
@@ -49,9 +50,6 @@ struct Progress {
 
 impl Subscribe {
     pub(super) async fn run(self) -> Exit {
-        if self.filter_expression.is_some() {
-            return super::not_built_yet("subscribe --filter");
-        }
         let left = self.count.unwrap_or(u64::MAX);
         let mut progress = Progress { cursor: self.after.clone(), next_cursor: None, left, retry: RETRY };
         let mut connected = false;
@@ -80,6 +78,9 @@ impl Subscribe {
     async fn connect(&self, progress: &Progress) -> reqwest::Result<Response> {
         let mut url =
             format!("{}?from={}", client::channel_url(&self.url, &self.filter), client::query_value(&self.from));
+        if let Some(expression) = &self.filter_expression {
+            url = format!("{url}&filter={}", client::query_value(expression));
+        }
         if let Some(cursor) = &progress.cursor {
             url = format!("{url}&after={}", client::query_value(cursor));
         }

@@ -143,6 +143,11 @@ async fn the_command_line_publishes_and_subscribes() {
         (&lines[2]["id"], &lines[2]["type"], &lines[2]["data"]["n"]),
         (&"id 2".into(), &"com.example.ünïcode".into(), &2.into())
     );
+    let wanted =
+        ["subscribe", "a/+", "--from", "earliest", "--count", "1", "--filter", "id LIKE '%1' AND subject = 's'"];
+    let done = command(&wanted).output().expect("it runs");
+    let event: Value = serde_json::from_str(&text(&done.stdout)).expect("one event");
+    assert_eq!(event["id"], "id 1");
     let refused = command(&["publish", "a/#", "x"]).output().expect("it runs");
     assert_eq!(refused.status.code(), Some(65), "{}", text(&refused.stderr));
 }

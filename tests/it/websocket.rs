@@ -171,3 +171,89 @@ async fn who_offers_only_unknown_subprotocols_is_told_so() {
     assert!(text.starts_with("HTTP/1.1 101 ") && !text.contains("sec-websocket-protocol"), "{text}");
     assert!(text.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{text}");
 }
+
+/// Publishes events `0` to `count`, each with its own key.
+async fn publish(gateway: &Gateway, count: usize) {
+    let mut socket = Socket::open(gateway, "a?role=publish").await;
+    for n in 0..count {
+        let mut event = event(&n.to_string());
+        event["partitionkey"] = n.to_string().into();
+        socket.send(&event).await;
+        assert_eq!(socket.answer().await.0, RECEIPT);
+    }
+}
+
+#[tokio::test]
+async fn members_of_a_group_share_and_confirm() {
+    const EVENTS: usize = 40;
+    let gateway = Gateway::memory();
+    let mut first = Socket::open(&gateway, "a?group=g").await;
+    let mut second = Socket::open(&gateway, "a?group=g").await;
+    let mut alone = Socket::open(&gateway, "a?group=h&filter=id='7'").await;
+    publish(&gateway, EVENTS).await;
+    assert_eq!(alone.ids(1).await, ["7"], "another group gets its own");
+    let mut got = Vec::new();
+    while got.len() < EVENTS {
+        let event = tokio::select! {
+            event = first.event() => event,
+            event = second.event() => event,
+        };
+        got.push(event["id"].as_str().expect("an id").parse::<usize>().expect("a number"));
+    }
+    got.sort_unstable();
+    assert_eq!(got, (0..EVENTS).collect::<Vec<_>>(), "each goes to one member");
+    drop((first, second)); // nothing was confirmed
+    let mut third = Socket::open(&gateway, "a?group=g").await;
+    let mut again = Vec::new();
+    for _ in 0..EVENTS {
+        let event = third.event().await;
+        again.push(event["id"].as_str().expect("an id").parse::<usize>().expect("a number"));
+        third.settle("ack", json!({ "deliverytags": [event["deliverytag"]] })).await;
+    }
+    again.sort_unstable();
+    assert_eq!(again, (0..EVENTS).collect::<Vec<_>>(), "all come again");
+    third.settle("ack", json!({ "deliverytags": ["1"] })).await;
+    assert_eq!(third.answer().await.3, "rejected", "a tag counts once");
+    drop(third);
+    let mut fourth = Socket::open(&gateway, "a?group=g").await;
+    gateway.store("a", "new").await;
+    assert_eq!(fourth.ids(1).await, ["new"], "what was confirmed does not come again");
+}
+
+#[tokio::test]
+async fn a_member_gives_back_rejects_and_is_bounded() {
+    let gateway = Gateway::start(&format!("{}\nlimits: {{ max_in_flight: 3 }}", crate::harness::gateway::MEMORY));
+    let mut member = Socket::open(&gateway, "a?group=g").await;
+    publish(&gateway, 5).await;
+    let mut tags = Vec::new();
+    for _ in 0..3 {
+        tags.push(member.event().await["deliverytag"].clone());
+    }
+    // Three are open: the answer to a nonsense comes before a fourth event can.
+    member.settle("ack", json!({ "deliverytags": [99] })).await;
+    assert_eq!(member.answer().await.3, "rejected");
+    member.settle("nack", json!({ "deliverytags": [tags[0]], "after": "100ms" })).await;
+    member.settle("reject", json!({ "deliverytags": [tags[1]], "reason": "no" })).await;
+    member.settle("ack", json!({ "deliverytags": [tags[2]] })).await;
+    let mut ids = member.ids(3).await;
+    ids.sort_unstable();
+    assert_eq!(ids, ["0", "3", "4"], "the one that was given back, and those that had not come yet");
+    let status = gateway.ask_admin("/status").await.text().await.expect("a body");
+    let status: Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["groups"][0]["members"], 1, "{status}");
+    assert_eq!(status["routes"][0]["delivered"]["rejected"], 1, "{status}");
+}
+
+#[tokio::test]
+async fn confirms_by_itself_only_when_asked() {
+    let gateway = Gateway::memory();
+    let mut member = Socket::open(&gateway, "a?group=g&ack=auto").await;
+    publish(&gateway, 3).await;
+    for _ in 0..3 {
+        assert!(member.event().await.get("deliverytag").is_none());
+    }
+    drop(member);
+    let mut next = Socket::open(&gateway, "a?group=g").await;
+    gateway.store("a", "new").await;
+    assert_eq!(next.ids(1).await, ["new"]);
+}
