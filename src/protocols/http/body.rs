@@ -52,7 +52,7 @@ impl Taken {
 pub(in crate::protocols) struct Budget {
     /// What there is now: it changes with the configuration.
     limit: Box<dyn Fn() -> usize + Send + Sync>,
-    taken: AtomicUsize,
+    taken: Arc<AtomicUsize>,
 }
 
 /// Bytes taken from the budget, until they are dropped.
@@ -149,17 +149,18 @@ async fn discard(mut body: Incoming) {
 impl Budget {
     /// Of `limits.in_flight`. One of the largest events always fits, also if it is `swollen` so many times.
     pub(super) fn new(gateway: Arc<Gateway>, swollen: usize) -> Arc<Self> {
+        let taken = gateway.in_flight.clone();
         let limit = move || {
             let limits = gateway.now().limits.connectors;
             limits.in_flight.max(swollen * (limits.max_body + OVERHEAD))
         };
-        Arc::new(Self { limit: Box::new(limit), taken: AtomicUsize::new(0) })
+        Arc::new(Self { limit: Box::new(limit), taken })
     }
 
     /// Of so many bytes.
     #[cfg(test)]
     pub(super) fn of(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit: Box::new(move || limit), taken: AtomicUsize::new(0) })
+        Arc::new(Self { limit: Box::new(move || limit), taken: Arc::default() })
     }
 }
 
