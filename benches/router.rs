@@ -28,13 +28,19 @@ enum Differ {
     Type,
     /// One channel pattern; each asks for a type and a source, which it shares with others.
     TypeAndSource,
+    /// The same in CloudEvents SQL.
+    Sql,
     /// Literal levels, captures, `+` and `#`; no filters.
     Channel,
 }
 
 impl Differ {
-    const ALL: [(&str, Self); 3] =
-        [("type", Self::Type), ("type-and-source", Self::TypeAndSource), ("channel", Self::Channel)];
+    const ALL: [(&str, Self); 4] = [
+        ("type", Self::Type),
+        ("type-and-source", Self::TypeAndSource),
+        ("sql", Self::Sql),
+        ("channel", Self::Channel),
+    ];
 
     fn channel(self, number: usize) -> String {
         let Self::Channel = self else { return "orders/{region}/#".to_owned() };
@@ -49,7 +55,7 @@ impl Differ {
     fn attributes(self, number: usize) -> Vec<(&'static str, String)> {
         match self {
             Self::Type => vec![("type", format!("com.acme.t{number}"))],
-            Self::TypeAndSource => {
+            Self::TypeAndSource | Self::Sql => {
                 vec![("type", format!("com.acme.t{}", number / 100)), ("source", format!("/s{}", number % 100))]
             }
             Self::Channel => vec![],
@@ -57,7 +63,13 @@ impl Differ {
     }
 
     fn route(self, number: usize) -> RouteSpec {
-        let exact: Vec<_> = self.attributes(number).into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let asked = self.attributes(number);
+        let filter = if let Self::Sql = self {
+            let terms: Vec<_> = asked.iter().map(|(name, value)| format!("{name} = '{value}'")).collect();
+            FilterSpec::Sql(terms.join(" AND "))
+        } else {
+            FilterSpec::Exact(asked.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect())
+        };
         let to = DestinationSpec {
             connector: "main".to_owned(),
             topic: format!("topic-{number}.{{type}}"),
@@ -67,7 +79,7 @@ impl Differ {
         RouteSpec {
             name: format!("route-{number}"),
             channel: self.channel(number),
-            filters: if exact.is_empty() { vec![] } else { vec![FilterSpec::Exact(exact)] },
+            filters: if asked.is_empty() { vec![] } else { vec![filter] },
             to: vec![to],
             ..RouteSpec::default()
         }

@@ -1,6 +1,10 @@
 //! The admin listener, on a thread and runtime of its own: it answers while everything else is saturated.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -115,7 +119,7 @@ fn health(connector: &NamedConnector) -> Value {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    match admin.gateway.metrics.text(&admin.gateway.now().connectors) {
+    match admin.gateway.metrics.text(&admin.gateway) {
         Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
         Err(problem) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem.to_string()).into_response(),
     }
@@ -146,6 +150,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
             json!({ "name": route.name(), "published": published, "delivered": delivered })
         })
         .collect();
+    let groups: Vec<_> = snapshot.connectors.iter().flat_map(groups).collect();
     let status = json!({
         "format": STATUS_FORMAT,
         "version": env!("CARGO_PKG_VERSION"),
@@ -155,10 +160,26 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "connectors": connectors,
         "routes": routes,
         "subscriptions": [],
+        "groups": groups,
+        "in_flight_bytes": admin.gateway.in_flight.load(Relaxed),
         "edition": snapshot.edition,
         "reload": admin.reloaded.lock().as_ref().map(reload),
     });
     json_response(StatusCode::OK, &status)
+}
+
+/// The groups with members in this process.
+fn groups(connector: &NamedConnector) -> impl Iterator<Item = Value> {
+    connector.connector.groups().into_iter().map(|group| {
+        json!({
+            "connector": &*connector.name,
+            "name": &*group.name,
+            "members": group.members,
+            "unsettled": group.unsettled,
+            "lag": group.lag,
+            "skipped": group.skipped,
+        })
+    })
 }
 
 fn reload(last: &LastReload) -> Value {

@@ -22,6 +22,7 @@ use meshgate_api::event::Event;
 
 mod attribute;
 mod error;
+mod facts;
 mod function;
 mod lexer;
 mod like;
@@ -31,6 +32,7 @@ mod parser;
 mod value;
 
 pub use error::{CompileError, Error, ErrorKind};
+pub use facts::Fact;
 pub use value::{Type, Value};
 
 use node::Node;

@@ -3,7 +3,10 @@
 //! They come from one configuration and stand together in a [`Snapshot`], which a reload replaces as a whole. Numbers of routes and
 //! connectors belong to the snapshot that they came from: whoever keeps such numbers keeps the snapshot with them.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicUsize},
+};
 
 use arc_swap::{ArcSwap, Guard};
 use meshgate_api::{Str, connector::Connector};
@@ -24,6 +27,8 @@ pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
     /// Counters that the admin listener shows.
     pub metrics: Arc<Metrics>,
+    /// Bytes of events that wait for their outcomes: what `limits.in_flight` bounds.
+    pub in_flight: Arc<AtomicUsize>,
     pub(crate) optional_in_flight: Arc<Semaphore>,
 }
 
@@ -109,7 +114,7 @@ impl Gateway {
     #[must_use]
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
         let optional_in_flight = Arc::new(Semaphore::new(OPTIONAL_IN_FLIGHT));
-        Self { snapshot: ArcSwap::from_pointee(snapshot), metrics, optional_in_flight }
+        Self { snapshot: ArcSwap::from_pointee(snapshot), metrics, in_flight: Arc::default(), optional_in_flight }
     }
 
     /// What is served now. To ask is cheap, and to keep it keeps its connectors from being closed.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     gateway::{Gateway, Listener, NamedConnector, Snapshot},
-    router::{Routed, Router, Target},
+    router::{Routed, Target},
 };
 
 /// An event to publish, or one that its listener could not read.
@@ -114,7 +114,7 @@ impl Gateway {
         for submission in submissions {
             let number = receipts.len();
             receipts.push(match submission {
-                Ok(message) => place(&snapshot.router, message, number, &mut lots),
+                Ok(message) => place(&snapshot, message, number, &mut lots),
                 Err(Refused { id, outcome }) => Receipt { id, route: None, outcome, stored: SmallVec::new() },
             });
         }
@@ -191,9 +191,10 @@ fn answer_within(publish_timeout: Duration) -> Duration {
 }
 
 /// Adds a message's copies to the lots of their connectors.
-fn place(router: &Router, message: Arc<Message>, receipt: usize, lots: &mut SmallVec<[Lot; 1]>) -> Receipt {
+fn place(snapshot: &Snapshot, message: Arc<Message>, receipt: usize, lots: &mut SmallVec<[Lot; 1]>) -> Receipt {
     let id = message.event.id.clone();
-    let (route, outcome) = match router.route(message) {
+    let (route, outcome) = match snapshot.router.route_counting(message, |route| snapshot.counters.filter_erred(route))
+    {
         Ok(Routed { route, targets }) => {
             targets.into_iter().for_each(|target| add_to_lot(lots, target, receipt));
             // A route has at least one required destination: its outcome replaces this one.

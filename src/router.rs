@@ -127,7 +127,16 @@ impl Router {
     ///
     /// What the routes refuse is refused here, before any destination is tried.
     pub fn route(&self, message: impl Into<Arc<Message>>) -> Result<Routed, Outcome> {
-        publish::route(self, &message.into())
+        self.route_counting(message, |_| ())
+    }
+
+    /// The same; `erred` gets the number of each route whose filter could not be evaluated, and so did not match.
+    pub fn route_counting(
+        &self,
+        message: impl Into<Arc<Message>>,
+        erred: impl FnMut(usize),
+    ) -> Result<Routed, Outcome> {
+        publish::route(self, &message.into(), erred)
     }
 
     /// Why a message goes where [`Router::route`] says: the answer of each route that the search comes to, one by one.

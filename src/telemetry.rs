@@ -6,7 +6,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -22,7 +22,7 @@ use prometheus_client::{
 };
 
 use crate::{
-    gateway::{Listener, NamedConnector},
+    gateway::{Gateway, Listener, NamedConnector},
     publish::Receipt,
 };
 
@@ -44,6 +44,7 @@ pub struct Metrics {
     publish: Counters,
     optional: Counters,
     deliver: Counters,
+    route_errors: Counters,
     /// By listener and outcome.
     publish_seconds: Vec<[Histogram; OUTCOME_NAMES.len()]>,
     /// Open connections by listener.
@@ -52,6 +53,8 @@ pub struct Metrics {
     pub skipped: EventCounter,
     /// Events of which a reader's filter could not tell whether it wants them.
     pub filter_errors: EventCounter,
+    in_flight: Gauge<i64, AtomicI64>,
+    subscription_lag: Family<Labels, Gauge<i64, AtomicI64>>,
     connector_up: Family<Labels, Gauge<i64, AtomicI64>>,
     connector_gauges: Family<Labels, Gauge<i64, AtomicI64>>,
 }
@@ -62,6 +65,8 @@ pub struct RouteCounters {
     published: Vec<Vec<ByOutcome>>,
     /// By route: copies to destinations that are not required.
     optional: Vec<ByOutcome>,
+    /// By route: events on which one of its filters erred.
+    filter_errors: Vec<EventCounter>,
     /// By route: deliveries to subscribers.
     delivered: Vec<Deliveries>,
 }
@@ -82,9 +87,16 @@ impl Default for Metrics {
         registry.register("optional_publish", "Copies to destinations that are not required", optional.clone());
         registry.register_with_unit("publish", "From the last byte to the outcome", Unit::Seconds, seconds.clone());
         registry.register("deliver", "Events to subscribers, by what became of them", deliver.clone());
+        let route_errors = Counters::default();
+        let erred = "Events on which a filter of the route erred, and so did not match";
+        registry.register("filter_errors", erred, route_errors.clone());
         registry.register("connections", "Open connections", connections.clone());
         registry.register("skipped", "Times that a reader's position was gone", skipped.clone());
         registry.register("reader_filter_errors", "Events that a reader's filter failed on", filter_errors.clone());
+        let (in_flight, subscription_lag) = (Gauge::default(), Family::default());
+        let waiting = "Events that wait for their outcomes, as limits.in_flight counts them";
+        registry.register_with_unit("in_flight", waiting, Unit::Bytes, in_flight.clone());
+        registry.register("subscription_lag", "Events stored and not settled, by group", subscription_lag.clone());
         registry.register("connector_up", "1 while the broker answers", connector_up.clone());
         registry.register("connector", "What a connector says of itself", connector_gauges.clone());
         Self {
@@ -92,6 +104,7 @@ impl Default for Metrics {
             publish,
             optional,
             deliver,
+            route_errors,
             publish_seconds: Listener::ALL
                 .map(|listener| {
                     let pairs = |outcome| labels(&[("listener", listener.name()), ("outcome", outcome)]);
@@ -103,6 +116,8 @@ impl Default for Metrics {
                 .into(),
             skipped,
             filter_errors,
+            in_flight,
+            subscription_lag,
             connector_up,
             connector_gauges,
         }
@@ -125,6 +140,7 @@ impl Metrics {
         RouteCounters {
             published: Listener::ALL.iter().map(published).collect(),
             optional: names().map(|route| by_outcome(&self.optional, &[("route", route)])).collect(),
+            filter_errors: names().map(|route| self.route_errors.get_or_create_owned(&of_route(route))).collect(),
             delivered: names().map(delivered).collect(),
         }
     }
@@ -138,6 +154,7 @@ impl Metrics {
             }
             self.optional.remove(&labels(&[("route", route), ("outcome", outcome)]));
         }
+        self.route_errors.remove(&of_route(route));
         for outcome in DELIVERY_NAMES {
             self.deliver.remove(&labels(&[("route", route), ("outcome", outcome)]));
         }
@@ -158,13 +175,18 @@ impl Metrics {
     }
 
     /// All metrics in the OpenMetrics text format.
-    pub fn text(&self, connectors: &[NamedConnector]) -> Result<String, fmt::Error> {
-        for NamedConnector { name, connector, .. } in connectors {
+    pub fn text(&self, gateway: &Gateway) -> Result<String, fmt::Error> {
+        self.in_flight.set(signed(gateway.in_flight.load(Relaxed) as u64));
+        self.subscription_lag.clear(); // groups come and go
+        for NamedConnector { name, connector, .. } in &gateway.now().connectors {
+            for group in connector.groups() {
+                self.subscription_lag.get_or_create(&labels(&[("subscription", &group.name)])).set(signed(group.lag));
+            }
             let up = i64::from(connector.health().up);
             self.connector_up.get_or_create(&labels(&[("connector", name)])).set(up);
             for (figure, value) in connector.gauges() {
                 let labels = labels(&[("connector", name), ("figure", figure)]);
-                self.connector_gauges.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+                self.connector_gauges.get_or_create(&labels).set(signed(value));
             }
         }
         let mut text = String::new();
@@ -188,6 +210,11 @@ impl RouteCounters {
             let outcome = outcomes.and_then(|outcomes| outcomes.get(at));
             self.optional[*route][outcome.map_or(OUTCOME_NAMES.len() - 1, |outcome| outcome.badness())].inc();
         }
+    }
+
+    /// Counts an event on which a filter of the route erred.
+    pub fn filter_erred(&self, route: usize) {
+        self.filter_errors[route].inc();
     }
 
     /// Counts deliveries of a route.
@@ -235,6 +262,14 @@ impl fmt::Debug for RouteCounters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RouteCounters").finish_non_exhaustive()
     }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn of_route(route: &str) -> Labels {
+    labels(&[("route", route)])
 }
 
 fn labels(pairs: &[(&'static str, &str)]) -> Labels {

@@ -67,6 +67,14 @@ impl Pattern {
         Self { head, rest }
     }
 
+    /// The text that all it describes begins with, where it is easily seen.
+    pub(super) fn beginning(&self) -> Option<&str> {
+        match &self.head {
+            Piece::Text(text) => Some(text),
+            Piece::Nothing | Piece::Mixed(_) => None,
+        }
+    }
+
     /// Whether it describes the whole text.
     pub(super) fn fits(&self, text: &str) -> bool {
         let Some(behind) = self.head.strip_prefix(text) else { return false };

@@ -16,6 +16,7 @@ use crate::{gateway::Gateway, shutdown::Drain};
 mod address;
 pub(super) mod body;
 mod head;
+mod openapi;
 mod origin;
 mod outcome;
 mod problem;
@@ -31,12 +32,17 @@ pub use problem::Problem;
 pub(super) use read::refusal;
 use server::Service;
 
+/// JSON makes this many bytes of one, at worst: `\u0000`.
+const SWOLLEN: usize = 6;
+
 /// What every request works with.
 #[derive(Clone, Debug)]
 pub struct Http {
     pub(super) gateway: Arc<Gateway>,
     /// Bytes of publishes that may be under way at once: `limits.in_flight`.
     pub(super) in_flight: Arc<body::Budget>,
+    /// Bytes of pages that are not written yet: as many more.
+    pages: Arc<body::Budget>,
     pub(super) drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
     heartbeat: Duration,
@@ -46,13 +52,19 @@ impl Http {
     /// The listener's state, over `gateway`.
     #[must_use]
     pub fn new(gateway: Arc<Gateway>, drain: Drain) -> Self {
-        let in_flight = body::Budget::new(gateway.clone());
-        Self { gateway, in_flight, drain, heartbeat: crate::deliver::HEARTBEAT }
+        let in_flight = body::Budget::new(gateway.clone(), 1);
+        let pages = body::Budget::new(gateway.clone(), SWOLLEN);
+        Self { gateway, in_flight, pages, drain, heartbeat: crate::deliver::HEARTBEAT }
     }
 
     /// Bytes of the largest event.
     pub(super) fn max_body(&self) -> usize {
         self.gateway.now().limits.connectors.max_body
+    }
+
+    /// Within it a request's body has arrived, and a page has been taken.
+    fn body_timeout(&self) -> Duration {
+        self.gateway.now().limits.body_timeout
     }
 
     /// The whole resource tree, as what hyper calls for each request.
@@ -96,31 +108,25 @@ impl Http {
 
     /// Paths are matched here, and not by a router's patterns, because the levels of a channel may be empty and are decoded one by one.
     async fn dispatch(self: &Arc<Self>, head: &Parts, body: &mut Incoming) -> Result<Response, Problem> {
+        head::check(head)?;
         match (Resource::of(head.uri.path()), &head.method) {
-            (Some(resource), &Method::POST) => self.publish(resource, head, body).await,
-            (Some(Resource::Channels), &Method::GET | &Method::HEAD) => Box::pin(self.read(head)).await,
+            (Some(Resource::Root), &Method::POST) => {
+                let channel = self.gateway.now().http.default_channel.clone().ok_or_else(no_default_channel)?;
+                publish::publish(self, &channel, head, body).await
+            }
+            (Some(Resource::Channels), &Method::POST) => {
+                publish::publish(self, &address::channel(&head.uri)?, head, body).await
+            }
+            (Some(Resource::Channels), &Method::GET | &Method::HEAD) => {
+                Box::pin(read::read(self, address::filter(&head.uri)?, head)).await
+            }
+            (Some(Resource::Description), &Method::GET | &Method::HEAD) => {
+                query::none(&head.uri)?;
+                Ok(openapi::answer(&self.gateway.now()))
+            }
             (Some(resource), method) => Err(method_not_allowed(resource, method)),
             (None, _) => Err(no_such_resource(&head.uri)),
         }
-    }
-
-    async fn publish(
-        self: &Arc<Self>,
-        resource: Resource,
-        head: &Parts,
-        body: &mut Incoming,
-    ) -> Result<Response, Problem> {
-        head::check(head)?;
-        let channel = match resource {
-            Resource::Channels => address::channel(&head.uri)?,
-            Resource::Root => self.gateway.now().http.default_channel.clone().ok_or_else(no_default_channel)?.into(),
-        };
-        publish::publish(self, &channel, head, body).await
-    }
-
-    async fn read(self: &Arc<Self>, head: &Parts) -> Result<Response, Problem> {
-        head::check(head)?;
-        read::read(self, address::filter(&head.uri)?, head).await
     }
 }
 
@@ -131,13 +137,16 @@ enum Resource {
     Root,
     /// Every channel and channel filter.
     Channels,
+    /// The description of all this.
+    Description,
 }
 
 impl Resource {
     fn of(path: &str) -> Option<Self> {
         match path.strip_prefix(address::ROOT) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(Self::Channels),
-            _ => (path == "/").then_some(Self::Root),
+            _ if path == "/" => Some(Self::Root),
+            _ => (path == "/openapi.json").then_some(Self::Description),
         }
     }
 }
@@ -150,6 +159,7 @@ fn method_not_allowed(resource: Resource, method: &Method) -> Problem {
     let (allowed, what) = match resource {
         Resource::Root => ("POST", "POST to publish to the default channel"),
         Resource::Channels => ("GET, HEAD, POST", "POST to publish and GET to subscribe"),
+        Resource::Description => ("GET, HEAD", "GET to read it"),
     };
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not served here: use {what}")).allowing(allowed)
 }

@@ -6,7 +6,7 @@ use meshgate_api::{message::Message, outcome::Outcome};
 
 use super::{
     Routed, Router,
-    publish::{Answer, ask, channel},
+    publish::{Answer, Refusal, ask, channel},
 };
 
 /// What the routes said to a message, and what came of it.
@@ -45,7 +45,7 @@ impl From<Answer<'_>> for Verdict {
             Answer::OtherChannel => Self::OtherChannel,
             Answer::Fails => Self::Fails,
             Answer::Takes => Self::Takes,
-            Answer::Refuses(at, filter, event) => {
+            Answer::Refuses(Refusal { number: at, filter, event, .. }) => {
                 let why = filter.refusal(event).unwrap_or_else(|| filter.to_string());
                 Self::Refuses(format!("filters[{at}]: {why}"))
             }

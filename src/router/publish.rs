@@ -19,12 +19,25 @@ const NAMED: usize = 5;
 pub(super) enum Answer<'a> {
     /// Its pattern does not match the channel.
     OtherChannel,
-    /// This filter, by its number, does not let the event through; `wrap` is in the event.
-    Refuses(usize, &'a Filter, &'a Event),
+    /// A filter does not let the event through.
+    Refuses(Refusal<'a>),
     /// Its `wrap` cannot be: the message is rejected.
     Fails,
     /// It takes the message, or a copy.
     Takes,
+}
+
+/// Which filter refuses which event.
+pub(super) struct Refusal<'a> {
+    /// The number of the route.
+    route: usize,
+    /// The number of the filter in it.
+    pub(super) number: usize,
+    pub(super) filter: &'a Filter,
+    /// With the route's `wrap` in it.
+    pub(super) event: &'a Event,
+    /// An expression could not be evaluated.
+    has_erred: bool,
 }
 
 /// A route that the message fits.
@@ -39,11 +52,15 @@ struct Match<'a> {
 /// The taps, then the route that takes it.
 type Matches<'a> = SmallVec<[Match<'a>; 1]>;
 
-/// Asks only the routes that come into question.
-pub(super) fn route(router: &Router, message: &Arc<Message>) -> Result<Routed, Outcome> {
+/// Asks only the routes that come into question. `erred` is told of each whose filter could not be evaluated.
+pub(super) fn route(router: &Router, message: &Arc<Message>, mut erred: impl FnMut(usize)) -> Result<Routed, Outcome> {
     let channel = channel(message)?;
     let candidates = router.index.takers(channel, message);
-    ask(router, candidates, channel, message, |_| ())
+    ask(router, candidates, channel, message, |answer| {
+        if let Answer::Refuses(Refusal { route, has_erred: true, .. }) = answer {
+            erred(route);
+        }
+    })
 }
 
 /// The channel that a message is published to.
@@ -93,8 +110,9 @@ fn search<'a>(
         };
         let wrapped = route.wrapped(message, channel, &fit).inspect_err(|_| tell(Answer::Fails))?.map(Arc::new);
         let event = &wrapped.as_deref().unwrap_or(message).event;
-        if let Some(filter) = route.refusing(event) {
-            tell(Answer::Refuses(filter, &route.filters[filter], event));
+        if let Some((at, has_erred)) = route.refusing(event) {
+            let filter = &route.filters[at];
+            tell(Answer::Refuses(Refusal { route: number, number: at, filter, event, has_erred }));
             continue;
         }
         tell(Answer::Takes);

@@ -108,9 +108,11 @@ impl Route {
         !self.tap && self.filters.is_empty()
     }
 
-    /// The number of the first filter that does not let an event through.
-    pub(super) fn refusing(&self, event: &Event) -> Option<usize> {
-        self.filters.iter().position(|filter| !filter.holds(event))
+    /// The number of the first filter that does not let an event through, and whether an expression in it erred.
+    pub(super) fn refusing(&self, event: &Event) -> Option<(usize, bool)> {
+        let mut has_erred = false;
+        let at = self.filters.iter().position(|filter| !filter.judge(event, &mut |_| has_erred = true))?;
+        Some((at, has_erred))
     }
 
     /// A message for one of its destinations. `number` is the route's.

@@ -11,6 +11,7 @@ use crate::harness::{eventually, gateway::Gateway};
 
 mod addresses;
 mod attributes;
+mod browsers;
 mod framing;
 mod json;
 mod reads;
@@ -140,7 +141,7 @@ impl Target {
 
 fn every_case(target: &Target) -> Vec<Case> {
     let cursor = reads::cursor(&target.address);
-    [attributes::cases(), json::cases(), addresses::cases(), reads::cases(&cursor), framing::cases()]
+    [attributes::cases(), json::cases(), addresses::cases(), reads::cases(&cursor), framing::cases(), browsers::cases()]
         .into_iter()
         .flatten()
         .collect()

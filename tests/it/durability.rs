@@ -3,6 +3,7 @@
 //! Each test has a Kafka of its own, which it disturbs. They run one after the other, because what they measure is time.
 
 mod follower;
+mod groups;
 mod ledger;
 mod load;
 mod recovery;

@@ -72,6 +72,10 @@ destinations
     assert_eq!((text(&explained).as_str(), explained.status.code()), (expected, Some(0)));
     let all = text(&explain(&config, "orders/eu", EVENT, &["--all"]));
     assert!(all.contains("dead      dead/#            no: its pattern does not match the channel"), "{all}");
+    let sql = "connectors: { m: { kind: memory } }\nroutes: [{ name: sql, channel: a, filters: [{ sql: \"absent = 1\" }], to: [{ connector: m, topic: t }] }]";
+    let (_folder, config) = configured(sql);
+    let errs = text(&explain(&config, "a", EVENT, &[]));
+    assert!(errs.contains("filters[0]: `absent = 1` errs: "), "{errs}");
     assert!(all.contains("tenants   tenants           not asked") && !all.contains("more"), "{all}");
 }
 

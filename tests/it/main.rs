@@ -5,6 +5,7 @@
 mod harness;
 
 mod bad_input;
+mod description;
 mod durability;
 mod explain;
 mod hostile;

@@ -108,6 +108,19 @@ async fn are_no_longer_than_4_mib() {
 }
 
 #[tokio::test]
+async fn keep_their_filter() {
+    let gateway = Gateway::memory();
+    store(&gateway, "a", 0..40).await;
+    let first = Page::read(&gateway, "a?limit=3&filter=id+LIKE+'%255'").await;
+    assert_eq!((first.ids(), first.is_end), (vec!["5", "15", "25"], false));
+    let next = first.following(&gateway).await;
+    assert_eq!((next.ids(), next.is_end), (vec!["35"], true));
+    let none = Page::read(&gateway, "a?filter=subject+%3D+'x'&wait=100ms").await;
+    assert!(none.events.is_empty() && none.is_end, "{none:?}");
+    assert!(none.following(&gateway).await.events.is_empty());
+}
+
+#[tokio::test]
 async fn meta_and_no_cursors() {
     let gateway = Gateway::memory();
     store(&gateway, "a/b", 0..5).await;

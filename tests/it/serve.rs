@@ -8,6 +8,7 @@ use crate::harness::{
     eventually,
     gateway::{Gateway, MEMORY, meshgate, problem},
     sse::Stream,
+    websocket::Socket,
 };
 
 fn run(arguments: &[&str]) -> Output {
@@ -175,4 +176,37 @@ fn the_command_line_evaluates_expressions() {
 async fn the_admin_listener_answers_a_healthcheck() {
     let gateway = Gateway::memory();
     assert_eq!(run(&["healthcheck", "--url", &gateway.admin]).status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_dashboard_shows_metrics_that_there_are() {
+    let gateway = Gateway::memory();
+    let _member = Socket::open(&gateway, "a?group=g").await;
+    let metrics = gateway.ask_admin("/metrics").await.text().await.expect("a body");
+    // `# TYPE meshgate_publish counter`: a counter's sample is called meshgate_publish_total, a histogram's …_bucket.
+    let declared: Vec<_> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, kind)| match kind {
+            "counter" => format!("{name}_total"),
+            "histogram" => format!("{name}_bucket"),
+            _ => name.to_owned(),
+        })
+        .collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/grafana/meshgate.json");
+    let text = fs::read_to_string(path).expect("the dashboard");
+    let dashboard: Value = serde_json::from_str(&text).expect("JSON");
+    let mut shown = 0;
+    for target in dashboard["panels"].as_array().expect("panels").iter().filter_map(|panel| panel["targets"].as_array())
+    {
+        for expression in target.iter().filter_map(|target| target["expr"].as_str()) {
+            let words = expression.split(|char: char| !char.is_ascii_alphanumeric() && char != '_');
+            for metric in words.filter(|word| word.starts_with("meshgate_")) {
+                assert!(declared.iter().any(|known| known == metric), "{metric} is none of {declared:?}");
+                shown += 1;
+            }
+        }
+    }
+    assert!(shown >= 12, "{shown} metrics are shown");
 }

@@ -41,6 +41,11 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
         Vec::new()
     }
 
+    /// The groups that this process knows of.
+    fn groups(&self) -> Vec<GroupFigures> {
+        Vec::new()
+    }
+
     /// How this broker writes a place: `partition:offset` unless it has its own way.
     fn place_text(&self, position: &Position) -> String {
         format!("{}:{}", position.partition, position.place.offset)
@@ -143,6 +148,21 @@ pub struct Health {
     pub was_up: bool,
     /// What is the matter, when it is down.
     pub detail: Option<String>,
+}
+
+/// A group as this process sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupFigures {
+    /// Its name at the broker.
+    pub name: Str,
+    /// Members in this process.
+    pub members: u64,
+    /// Events that are read here and not settled.
+    pub unsettled: u64,
+    /// Events that are stored and not settled, of the partitions that are read here.
+    pub lag: u64,
+    /// Events that were gone before they were read.
+    pub skipped: u64,
 }
 
 /// What a connector shares with the gateway around it.

@@ -77,7 +77,7 @@ pub async fn hold(member: &mut dyn Subscription, count: usize) -> Vec<Delivery> 
 }
 
 /// What comes in a while; settles nothing.
-async fn hold_what_comes(member: &mut dyn Subscription) -> Vec<Delivery> {
+pub async fn hold_what_comes(member: &mut dyn Subscription) -> Vec<Delivery> {
     let mut deliveries = Vec::new();
     let max = NonZeroUsize::new(1000).expect("not zero");
     while let Ok(next) = timeout(SILENCE, member.next(max)).await {
@@ -107,10 +107,16 @@ pub async fn share(members: &mut [Box<dyn Subscription>], count: usize) -> Vec<V
     let mut got = vec![Vec::new(); members.len()];
     let mut all = BTreeSet::new();
     let deadline = Instant::now() + PATIENCE;
-    while all.len() < count {
-        let next = members.iter_mut().map(|member| member.next(NonZeroUsize::MIN).boxed());
+    for turn in 0.. {
+        if all.len() == count {
+            break;
+        }
+        let next = members.iter_mut().enumerate();
+        let next = next.map(|(at, member)| async move { (at, member.next(NonZeroUsize::MIN).await) }.boxed());
+        let mut next: Vec<_> = next.collect();
+        next.rotate_left(turn % got.len()); // the first that is ready is taken
         let next = timeout_at(deadline, select_all(next)).await;
-        let (next, member, _) = next.unwrap_or_else(|_| panic!("{count} come in time, there are {}", all.len()));
+        let ((member, next), ..) = next.unwrap_or_else(|_| panic!("{count} come in time, there are {}", all.len()));
         for delivery in next.expect("reading goes on").deliveries {
             let id = delivery.record.message.event.id.to_string();
             let key = delivery.record.key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned());

@@ -14,7 +14,7 @@ use rdkafka::{
     Offset, TopicPartitionList,
     client::ClientContext,
     consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol},
-    error::{KafkaError, KafkaResult},
+    error::KafkaResult,
     types::RDKafkaRespErr,
 };
 
@@ -26,7 +26,6 @@ pub(crate) struct Coordinator {
     /// Somebody carries out what is said; else it is carried out at once.
     is_heard: AtomicBool,
     moves: Mutex<VecDeque<Move>>,
-    commits: Mutex<Vec<Result<Vec<Position>, KafkaError>>>,
 }
 
 /// To be carried out, also if it names nothing.
@@ -46,15 +45,6 @@ impl Coordinator {
 
     pub(crate) fn next_move(&self) -> Option<Move> {
         self.moves.lock().pop_front()
-    }
-
-    /// What became of commits: the positions that the broker has, or why it has not.
-    pub(crate) fn commits(&self) -> Vec<Result<Vec<Position>, KafkaError>> {
-        std::mem::take(&mut self.commits.lock())
-    }
-
-    pub(crate) fn committed(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.commits.lock().push(result.map(|()| positions(offsets)));
     }
 
     pub(crate) fn moved<C: ClientContext + ConsumerContext>(

@@ -137,7 +137,7 @@ impl Feed {
     }
 
     /// The consumer, for what concerns a group.
-    pub(crate) fn consumer(&self) -> &BaseConsumer<Listening> {
+    pub(crate) fn consumer(&self) -> &Arc<BaseConsumer<Listening>> {
         &self.consumer
     }
 

@@ -16,7 +16,7 @@ use std::{
 
 use meshgate_api::{
     Str,
-    connector::{ReadError, Start, SubscribeRequest},
+    connector::{GroupFigures, ReadError, Start, SubscribeRequest},
     group::{Bounds, Group, Keeper, Member},
     topic::TopicSet,
 };
@@ -32,22 +32,31 @@ use crate::{client::Clients, feed::Bell, metadata::Metadata};
 mod begin;
 mod commit;
 mod thread;
+use thread::Surroundings;
 
 /// How long a group without members is kept.
 const LINGER: Duration = Duration::from_secs(30);
 /// Groups that one connector serves.
 const GROUPS: usize = 1_000;
 
-/// All groups of one connector that have a thread, by name.
+/// The groups of one connector.
 #[derive(Debug)]
 pub(crate) struct Groups {
     clients: Clients,
     metadata: Arc<Metadata>,
     bounds: Bounds,
     runtime: Handle,
-    by_name: Arc<Mutex<HashMap<Str, Arc<Local>>>>,
-    /// Of groups whose threads have ended: set aside, and lost to retention.
-    past: Arc<[AtomicU64; 2]>,
+    served: Arc<Served>,
+}
+
+/// Those that have a thread, and what is left of others.
+#[derive(Debug, Default)]
+struct Served {
+    by_name: Mutex<HashMap<Str, Arc<Local>>>,
+    /// Set aside by groups whose threads have ended.
+    rejected: AtomicU64,
+    /// Lost to retention in those.
+    skipped: AtomicU64,
 }
 
 /// The part of a group that is in this process.
@@ -95,7 +104,7 @@ impl Groups {
     /// Must be called within a tokio runtime.
     pub(crate) fn new(clients: Clients, metadata: Arc<Metadata>, bounds: Bounds) -> Self {
         let runtime = Handle::current();
-        Self { clients, metadata, bounds, runtime, by_name: Arc::default(), past: Arc::default() }
+        Self { clients, metadata, bounds, runtime, served: Arc::default() }
     }
 
     /// A new member of the group `name`, once the group's positions stand at the broker. Waits for the broker for as long as it is away.
@@ -109,7 +118,11 @@ impl Groups {
     }
 
     fn enter(&self, name: Str, request: SubscribeRequest) -> Result<(Arc<Local>, Member), ReadError> {
-        let mut by_name = self.by_name.lock();
+        if name.is_empty() || name.contains('\0') || matches!(request.start, Start::After(_)) {
+            let detail = "a group has a name without null characters, and positions of its own";
+            return Err(ReadError::Unsupported { detail: detail.into() });
+        }
+        let mut by_name = self.served.by_name.lock();
         if let Some(local) = by_name.get(&name) {
             *local.topics.lock() = request.topics;
             return Ok((local.clone(), local.group.join()));
@@ -128,47 +141,21 @@ impl Groups {
             figures: Figures::default(),
         });
         let member = local.group.join();
-        self.start(local.clone(), request.start).map_err(|detail| ReadError::Down { detail })?;
+        let around = Surroundings {
+            clients: self.clients.clone(),
+            metadata: self.metadata.clone(),
+            runtime: self.runtime.clone(),
+            served: self.served.clone(),
+            fetch: self.bounds.bytes,
+        };
+        thread::start(around, local.clone(), request.start).map_err(|detail| ReadError::Down { detail })?;
         by_name.insert(name, local.clone());
         Ok((local, member))
     }
 
-    fn start(&self, local: Arc<Local>, start: Start) -> Result<(), String> {
-        let (by_name, past) = (self.by_name.clone(), self.past.clone());
-        let over = move |local: &Local| {
-            past[0].fetch_add(local.group.rejected(), Relaxed);
-            past[1].fetch_add(local.figures.skipped.load(Relaxed), Relaxed);
-            by_name.lock().retain(|_, other| !std::ptr::eq(&**other, local));
-        };
-        let is_left = {
-            let by_name = self.by_name.clone();
-            // Who joins does so under the lock: a group that is found without members is left for good.
-            move |local: &Local| {
-                let mut by_name = by_name.lock();
-                let is_left = local.group.members() == 0;
-                if is_left {
-                    by_name.remove(&local.name);
-                }
-                is_left
-            }
-        };
-        thread::start(
-            thread::Surroundings {
-                clients: self.clients.clone(),
-                metadata: self.metadata.clone(),
-                runtime: self.runtime.clone(),
-                fetch: self.bounds.bytes,
-            },
-            local,
-            start,
-            Box::new(is_left),
-            Box::new(over),
-        )
-    }
-
     /// Ends all groups: what is settled is committed before `deadline`.
     pub(crate) async fn close(&self, deadline: Instant) {
-        let all: Vec<_> = self.by_name.lock().values().cloned().collect();
+        let all: Vec<_> = self.served.by_name.lock().values().cloned().collect();
         all.iter().for_each(|local| local.close());
         for local in all {
             let mut phase = local.phase.subscribe();
@@ -180,27 +167,59 @@ impl Groups {
         }
     }
 
+    /// Those that are served here.
+    pub(crate) fn each(&self) -> Vec<GroupFigures> {
+        let by_name = self.served.by_name.lock();
+        let each = by_name.values().map(|local| GroupFigures {
+            name: local.name.clone(),
+            members: local.group.members() as u64,
+            unsettled: local.group.unsettled() as u64,
+            lag: local.figures.lag.load(Relaxed),
+            skipped: local.figures.skipped.load(Relaxed),
+        });
+        each.collect()
+    }
+
     /// Groups, their members here, the partitions read for them, records that are not settled, that are not confirmed at the broker, that
     /// were set aside, and that retention deleted unread.
     pub(crate) fn figures(&self) -> [(&'static str, u64); 7] {
-        let by_name = self.by_name.lock();
+        let by_name = self.served.by_name.lock();
         let sum = |of: &dyn Fn(&Local) -> u64| by_name.values().map(|local| of(local)).sum::<u64>();
-        let past = |which: usize| self.past[which].load(Relaxed);
         [
             ("groups", by_name.len() as u64),
             ("group_members", sum(&|local| local.group.members() as u64)),
             ("group_partitions", sum(&|local| local.figures.partitions.load(Relaxed))),
             ("group_unsettled", sum(&|local| local.group.unsettled() as u64)),
             ("group_lag", sum(&|local| local.figures.lag.load(Relaxed))),
-            ("group_rejected", past(0) + sum(&|local| local.group.rejected())),
-            ("group_skipped", past(1) + sum(&|local| local.figures.skipped.load(Relaxed))),
+            ("group_rejected", self.served.rejected.load(Relaxed) + sum(&|local| local.group.rejected())),
+            ("group_skipped", self.served.skipped.load(Relaxed) + sum(&|local| local.figures.skipped.load(Relaxed))),
         ]
+    }
+}
+
+impl Served {
+    /// Forgets a group that has no members. Who joins does so under the lock: it is left for good then.
+    fn leave(&self, local: &Local) -> bool {
+        let mut by_name = self.by_name.lock();
+        let is_left = local.group.members() == 0;
+        if is_left {
+            by_name.remove(&local.name);
+        }
+        is_left
+    }
+
+    /// The group's thread has ended.
+    fn end(&self, local: &Local) {
+        let mut by_name = self.by_name.lock();
+        by_name.retain(|_, other| !std::ptr::eq(&**other, local));
+        self.rejected.fetch_add(local.group.rejected(), Relaxed);
+        self.skipped.fetch_add(local.figures.skipped.load(Relaxed), Relaxed);
     }
 }
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        self.by_name.lock().values().for_each(|local| local.close());
+        self.served.by_name.lock().values().for_each(|local| local.close());
     }
 }
 

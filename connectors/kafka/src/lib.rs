@@ -19,8 +19,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, Health, Kind, PublishAck, ReadError, SubscribeRequest,
-        Subscription,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, Kind, PublishAck, ReadError,
+        SubscribeRequest, Subscription,
     },
     group::Bounds,
     position::Position,
@@ -168,6 +168,10 @@ impl Connector for Kafka {
         all.extend(self.reading.live.figures());
         all.extend(self.groups.figures());
         all
+    }
+
+    fn groups(&self) -> Vec<GroupFigures> {
+        self.groups.each()
     }
 
     fn place_text(&self, position: &Position) -> String {

@@ -16,7 +16,7 @@ use std::{
 
 use meshgate_api::{
     Str,
-    connector::{ReadError, Record, SubscribeRequest},
+    connector::{GroupFigures, ReadError, Record, SubscribeRequest},
     group::{Bounds, Group, Keeper, Member, Resume},
     log::{Hold, Holder, LaneState, Log, Records},
     position::{Place, Position},
@@ -28,6 +28,8 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
+/// After all records.
+const END: Place = Place { generation: u64::MAX, offset: u64::MAX, index: u32::MAX };
 /// Groups that one connector remembers.
 const GROUPS: usize = 10_000;
 /// Records that the task takes out of the log at once.
@@ -109,7 +111,10 @@ impl Groups {
             return Err(ReadError::Busy { detail: format!("the connector remembers {GROUPS} groups already") });
         }
         let present = match by_name.remove(&name) {
-            Some(State::Present(present)) => present,
+            Some(State::Present(present)) => {
+                present.turn_to(request.topics);
+                present
+            }
             Some(State::Absent(left)) => {
                 self.count_skipped(&name, &left);
                 self.begin(&name, request.topics, |lane| returned(&left, &lane), &left)
@@ -221,34 +226,66 @@ impl Groups {
         skipped.sum()
     }
 
+    /// All that are remembered.
+    pub(crate) fn each(&self) -> Vec<GroupFigures> {
+        let by_name = self.by_name.lock();
+        let each = by_name.iter().map(|(name, state)| match state {
+            State::Present(present) => GroupFigures {
+                name: name.clone(),
+                members: present.group.members() as u64,
+                unsettled: present.group.unsettled() as u64,
+                lag: present.group.resumes().into_iter().map(|resume| self.lag_of(&self.left(resume))).sum(),
+                skipped: 0,
+            },
+            State::Absent(left) => GroupFigures {
+                name: name.clone(),
+                members: 0,
+                unsettled: 0,
+                lag: left.values().map(|left| self.lag_of(left)).sum(),
+                skipped: self.skipped_of(left),
+            },
+        });
+        each.collect()
+    }
+
+    /// How many records of the topic are not settled, also if they are gone.
+    fn lag_of(&self, left: &Left) -> u64 {
+        let end = self.log.ordinal(&left.resume.at.topic, 0, END);
+        end.saturating_sub(left.ordinal).saturating_sub(left.resume.settled.len() as u64)
+    }
+
     /// Groups with members, their members, records that they have not settled, that they set aside, and that groups could not get.
     pub(crate) fn figures(&self) -> [(&'static str, u64); 5] {
-        let by_name = self.by_name.lock();
-        let (mut groups, mut members, mut unsettled) = (0, 0, 0);
-        let (mut rejected, mut skipped) = (self.rejected.load(Relaxed), self.skipped.load(Relaxed));
-        for state in by_name.values() {
-            match state {
-                State::Present(present) => {
-                    let group = &present.group;
-                    groups += 1;
-                    members += group.members() as u64;
-                    unsettled += group.unsettled() as u64;
-                    rejected += group.rejected();
-                }
-                State::Absent(left) => skipped += self.skipped_of(left),
+        let each = self.each();
+        let (mut rejected, mut groups) = (self.rejected.load(Relaxed), 0);
+        for state in self.by_name.lock().values() {
+            if let State::Present(present) = state {
+                groups += 1;
+                rejected += present.group.rejected();
             }
         }
         [
             ("groups", groups),
-            ("group_members", members),
-            ("group_unsettled", unsettled),
+            ("group_members", each.iter().map(|group| group.members).sum()),
+            ("group_unsettled", each.iter().map(|group| group.unsettled).sum()),
             ("group_rejected", rejected),
-            ("group_skipped", skipped),
+            ("group_skipped", self.skipped.load(Relaxed) + each.iter().map(|group| group.skipped).sum::<u64>()),
         ]
     }
 }
 
 impl Present {
+    /// The routes may have changed since others joined.
+    fn turn_to(&self, topics: TopicSet) {
+        let mut holder = self.holder.lock();
+        let Some(holder) = holder.as_mut().filter(|holder| *holder.topics() != topics) else { return };
+        for left in self.group.resumes().into_iter().filter(|resume| !topics.contains(&resume.at.topic)) {
+            self.group.close(&left.at.topic, 0);
+        }
+        holder.turn_to(topics);
+        self.door.attend();
+    }
+
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Records> {
         match (&mut *self.holder.lock(), NonZeroUsize::new(self.group.room(None))) {
             (Some(holder), Some(room)) => holder.poll_read(cx, room.min(READ_RECORDS)),

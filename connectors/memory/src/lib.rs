@@ -9,8 +9,8 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, Health, Kind, PublishAck, ReadError, SubscribeRequest,
-        Subscription,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, Kind, PublishAck, ReadError,
+        SubscribeRequest, Subscription,
     },
     group::Bounds,
     log::Log,
@@ -124,6 +124,10 @@ impl Connector for Memory {
         let (bytes, records) = self.log.usage();
         let own = [("bytes", bytes as u64), ("records", records as u64), ("capacity_bytes", self.capacity as u64)];
         own.into_iter().chain(self.groups.figures()).collect()
+    }
+
+    fn groups(&self) -> Vec<GroupFigures> {
+        self.groups.each()
     }
 
     fn place_text(&self, position: &Position) -> String {

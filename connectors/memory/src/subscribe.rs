@@ -29,6 +29,9 @@ impl Memory {
         let epoch = self.epoch;
         let start = move |lane: LaneState<'_>| sequence.map_or(lane.floor, |sequence| place(epoch, sequence));
         if let Some(group) = request.group.take() {
+            if matches!(request.start, Start::After(_)) {
+                return Err(ReadError::Unsupported { detail: "a group has positions of its own".into() });
+            }
             return Ok(Box::new(self.groups.join(group, request, start)?));
         }
         let follower = self.log.follow(request.topics, start).map_err(|_| gone(&self.log, epoch))?;

@@ -123,12 +123,29 @@ async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
     assert_eq!(fill(&memory, "a", 3).await, 3);
     let mut held = groups::hold(&mut *member, 3).await;
     groups::settle(held.remove(1), meshgate_api::connector::Settlement::Ack);
+    assert_eq!(memory.groups()[0].lag, 2);
     drop(member);
     assert_eq!(fill(&memory, "a", 100).await, 100, "who left does not hold up others");
     let kept = memory.log.usage().1 as u64;
     assert_eq!(skipped(&memory), 102 - kept);
+    assert_eq!(memory.groups()[0].lag, 102);
     let mut member = groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await;
     let first = groups::hold(&mut *member, 1).await;
     assert_eq!(groups::ids_of(&first), [format!("e-{}", 100 - kept)], "it goes on from the oldest");
     assert_eq!(skipped(&memory), 102 - kept, "told once");
+}
+
+#[tokio::test]
+async fn a_group_turns_to_the_topics_of_who_joined_last() {
+    let memory = memory(CAPACITY, 10);
+    fill(&memory, "b", 1).await;
+    let mut first = groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await;
+    let both = TopicSet { names: vec!["a".into(), "b".into()], patterns: Vec::new() };
+    fill(&memory, "a", 1).await;
+    let held = groups::hold(&mut *first, 1).await;
+    let mut second = groups::join(&*memory, both, Start::Latest, "group").await;
+    let joined = groups::share(std::slice::from_mut(&mut second), 1).await;
+    assert_eq!(joined[0].len(), 1, "what is new is read from its start");
+    groups::ack_all(held);
+    assert_eq!(memory.groups()[0].lag, 0);
 }

@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt,
     future::poll_fn,
     pin::Pin,
     sync::{
@@ -48,10 +49,10 @@ impl Taken {
 }
 
 /// What is under way of `limits.in_flight`, in bytes.
-#[derive(Debug)]
 pub(in crate::protocols) struct Budget {
-    gateway: Arc<Gateway>,
-    taken: AtomicUsize,
+    /// What there is now: it changes with the configuration.
+    limit: Box<dyn Fn() -> usize + Send + Sync>,
+    taken: Arc<AtomicUsize>,
 }
 
 /// Bytes taken from the budget, until they are dropped.
@@ -69,9 +70,9 @@ pub(super) async fn take(http: &Http, headers: &HeaderMap, body: &mut Incoming) 
         return Err(too_large(max_body));
     }
     refuse_encodings(headers)?;
-    let mut share = Share { budget: http.in_flight.clone(), taken: 0 };
+    let mut share = Share::none(&http.in_flight);
     let mut overhead = OVERHEAD;
-    let mut patience = Patience { time: http.gateway.now().limits.body_timeout, alarm: None };
+    let mut patience = Patience { time: http.body_timeout(), alarm: None };
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = patience.next(body).await? {
@@ -146,26 +147,43 @@ async fn discard(mut body: Incoming) {
 }
 
 impl Budget {
-    pub(super) fn new(gateway: Arc<Gateway>) -> Arc<Self> {
-        Arc::new(Self { gateway, taken: AtomicUsize::new(0) })
+    /// Of `limits.in_flight`. One of the largest events always fits, also if it is `swollen` so many times.
+    pub(super) fn new(gateway: Arc<Gateway>, swollen: usize) -> Arc<Self> {
+        let taken = gateway.in_flight.clone();
+        let limit = move || {
+            let limits = gateway.now().limits.connectors;
+            limits.in_flight.max(swollen * (limits.max_body + OVERHEAD))
+        };
+        Arc::new(Self { limit: Box::new(limit), taken })
     }
 
-    /// One of the largest events always fits.
-    fn limit(&self) -> usize {
-        let limits = self.gateway.now().limits.connectors;
-        limits.in_flight.max(limits.max_body + OVERHEAD)
+    /// Of so many bytes.
+    #[cfg(test)]
+    pub(super) fn of(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit: Box::new(move || limit), taken: Arc::default() })
+    }
+}
+
+impl fmt::Debug for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget").field("taken", &self.taken).finish_non_exhaustive()
     }
 }
 
 impl Share {
+    /// None yet.
+    pub(super) fn none(budget: &Arc<Budget>) -> Self {
+        Self { budget: budget.clone(), taken: 0 }
+    }
+
     /// `None`: so much is not left.
     pub(in crate::protocols) fn of(budget: &Arc<Budget>, bytes: usize) -> Option<Self> {
-        let mut share = Self { budget: budget.clone(), taken: 0 };
+        let mut share = Self::none(budget);
         share.grow(bytes).is_ok().then_some(share)
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let limit = self.budget.limit();
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let limit = (self.budget.limit)();
         if self.taken + bytes > limit {
             let detail =
                 "so many events at once are more than `limits.in_flight` allows: publish them in smaller batches";

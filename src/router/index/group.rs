@@ -29,7 +29,7 @@ impl Group {
     pub(super) fn add(&mut self, number: usize, route: &Route) {
         self.routes.push(number);
         for conditions in alternatives(&route.filters) {
-            let question = conditions.iter().map(|asked| (asked.attribute.clone(), asked.cut)).collect();
+            let question = conditions.iter().map(|asked| (asked.attribute.into(), asked.cut)).collect();
             let mut answer = DefaultHasher::new();
             conditions.iter().for_each(|asked| asked.text.as_bytes().hash(&mut answer));
             let routes = self.by_question.entry(question).or_default().entry(answer.finish()).or_default();

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use meshgate_api::event::Value;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
 use super::*;
@@ -31,7 +32,11 @@ fn pattern() -> impl Strategy<Value = String> {
 fn filter() -> impl Strategy<Value = FilterSpec> {
     let pair = (select(&ATTRIBUTES[..]), select(&VALUES[..])).prop_map(|(name, value)| (name.into(), value.into()));
     let pairs = vec(pair, 1..3);
+    let sql = (select(&["type", "flag", "count"][..]), select(&["= 'a'", "LIKE 'a%'", "= 'true'", "= '7'", "= 7"][..]));
+    let sql = vec(sql.prop_map(|(name, is)| format!("{name} {is}")), 1..3);
+    let sql = (sql, select(&[" AND ", " OR "][..])).prop_map(|(terms, by)| FilterSpec::Sql(terms.join(by)));
     let plain = prop_oneof![
+        2 => sql,
         3 => pairs.clone().prop_map(FilterSpec::Exact),
         1 => pairs.clone().prop_map(FilterSpec::Prefix),
         1 => pairs.prop_map(FilterSpec::Suffix),
@@ -69,11 +74,16 @@ fn routes() -> impl Strategy<Value = Router> {
 
 fn published() -> impl Strategy<Value = Message> {
     let value = || option::of(select(&VALUES[..]));
-    (levels(&["a", "b", "", "c"]), value(), value(), value(), any::<bool>()).prop_map(
-        |(channel, kind, subject, tenant, wrapped)| {
+    (levels(&["a", "b", "", "c"]), value(), value(), value(), any::<bool>(), any::<bool>()).prop_map(
+        |(channel, kind, subject, tenant, wrapped, typed)| {
             let values = [("type", kind), ("subject", subject), ("tenant", tenant)];
             let attributes: Vec<_> = values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-            Message { wrapped, ..message(&channel, &attributes) }
+            let mut message = Message { wrapped, ..message(&channel, &attributes) };
+            if typed {
+                let more = [("flag", Value::Boolean(true)), ("count", Value::Integer(7))];
+                message.event.extensions.extend(more.map(|(name, value)| (name.into(), value)));
+            }
+            message
         },
     )
 }

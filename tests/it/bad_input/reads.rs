@@ -21,7 +21,7 @@ pub(super) fn cursor(address: &str) -> String {
 
 /// `cursor`: a good one of the filter `a`.
 pub(super) fn cases(cursor: &str) -> Vec<Case> {
-    [queries(), pages(cursor), cursors(cursor), headers()].into_iter().flatten().collect()
+    [queries(), filters(), pages(cursor), cursors(cursor), headers()].into_iter().flatten().collect()
 }
 
 fn queries() -> Vec<Case> {
@@ -58,6 +58,51 @@ fn queries() -> Vec<Case> {
         ("/channels/a?filter=NOPE(1)", "NOPE"),
     ];
     refused.into_iter().map(|(target, says)| Case::refused(target, get(target, ""), 400, says)).collect()
+}
+
+/// Expressions in CloudEvents SQL that are none.
+fn filters() -> Vec<Case> {
+    let deep = |open: &str, close: &str| format!("{}1{}", open.repeat(15_000), close.repeat(15_000));
+    let refused = [
+        "'".to_owned(),
+        "%22open".into(),
+        "id+%3D".into(),
+        "%3D+1".into(),
+        "id+%3D+'1'+AND".into(),
+        "id+LIKE+1".into(),
+        "id+LIKE+type".into(),
+        "id+IN+()".into(),
+        "id+IN+('a'".into(),
+        "EXISTS".into(),
+        "ABS()".into(),
+        "ABS(1,2)".into(),
+        "ABS(1".into(),
+        "1+2".into(),
+        "1%2B".into(),
+        "99999999999999999999".into(),
+        "2147483648".into(),
+        "ID+%3D+'a%00'%00".into(),
+        "%F0%9F%92%A9".into(),
+        "data.amount+%3E+1".into(),
+        "id%3B+DROP+TABLE+events".into(),
+        "+".into(),
+        "%2B".repeat(10_000),
+        deep("(", ")"),
+        deep("ABS(", ")").chars().take(60_000).collect(),
+        "NOT+".repeat(12_000),
+        deep("-", ""),
+    ];
+    let named = |filter: &str| format!("filter: {filter:.40}");
+    let mut cases: Vec<_> = refused
+        .iter()
+        .map(|filter| Case::refused(named(filter), get(&format!("/channels/a?filter={filter}"), ""), 400, "`filter="))
+        .collect();
+    let undecodable = [("filter=%FF", "does not decode to UTF-8"), ("filter=%", "not percent-encoded")];
+    let twice = ("filter=true&filter=true", "query `filter` is given more than once");
+    let queries = undecodable.into_iter().chain([twice]);
+    cases
+        .extend(queries.map(|(query, says)| Case::refused(query, get(&format!("/channels/a?{query}"), ""), 400, says)));
+    cases
 }
 
 /// The same resource as a page.

@@ -64,6 +64,19 @@ impl Socket {
         }
     }
 
+    /// At a gateway that may not be there; `None`: no 101.
+    pub async fn connect(url: &str, channel: &str) -> Option<Self> {
+        let stream = TcpStream::connect(url.trim_start_matches("http://")).await.ok()?;
+        let request = format!("{}/channels/{channel}", url.replace("http://", "ws://"));
+        let opened = timeout(PATIENCE, client_async(request, stream)).await.ok()?;
+        opened.ok().map(|(stream, answer)| Self { stream, answer })
+    }
+
+    /// False: the connection is broken.
+    pub async fn try_send(&mut self, event: &Value) -> bool {
+        self.stream.send(Message::text(event.to_string())).await.is_ok()
+    }
+
     pub async fn send(&mut self, event: &Value) {
         self.send_raw(Message::text(event.to_string())).await;
     }

@@ -179,6 +179,32 @@ impl Follower {
         *lanes_seen = all.len();
     }
 
+    /// Ends following lanes; which they were, and where it stood in them.
+    pub(super) fn leave_lanes(&mut self, inner: &mut Inner, is_left: impl Fn(&Lane) -> bool) -> Lanes {
+        let (left, kept) = self.lanes.drain(..).partition::<Lanes, _>(|(lane, _)| is_left(&inner.lanes[*lane]));
+        self.lanes = kept;
+        for (lane, _) in &left {
+            Arc::make_mut(&mut inner.lanes[*lane].followers).retain(|other| !Arc::ptr_eq(other, &self.wake));
+        }
+        left
+    }
+
+    /// Follows these topics from now on; the lanes that are new to it, from their floors.
+    pub(super) fn enter_lanes(&mut self, inner: &mut Inner, topics: TopicSet) -> Lanes {
+        let mut entered = Lanes::new();
+        for (id, lane) in inner.lanes.iter_mut().enumerate().filter(|(_, lane)| lane.is_of(&topics)) {
+            if let Err(at) = self.lanes.binary_search_by_key(&id, |(lane, _)| *lane) {
+                self.lanes.insert(at, (id, lane.floor));
+                self.at = self.at.min(lane.entries.front().copied().unwrap_or(u64::MAX));
+                Arc::make_mut(&mut lane.followers).push(self.wake.clone());
+                entered.push((id, lane.floor));
+            }
+        }
+        self.topics = topics;
+        self.is_at_end = false;
+        entered
+    }
+
     /// The sequence number of the next record that it will look at.
     #[must_use]
     pub fn sequence(&self) -> u64 {

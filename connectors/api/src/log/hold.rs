@@ -75,6 +75,12 @@ impl Hold {
 }
 
 impl Holder {
+    /// What it reads.
+    #[must_use]
+    pub fn topics(&self) -> &TopicSet {
+        self.follower.topics()
+    }
+
     /// To release what was read.
     #[must_use]
     pub fn hold(&self) -> Arc<Hold> {
@@ -92,6 +98,29 @@ impl Holder {
             if !records.is_empty() {
                 return Poll::Ready(records);
             }
+        }
+    }
+
+    /// Reads these topics from now on, those that were not read before from their floors. All of others is released.
+    pub fn turn_to(&mut self, topics: TopicSet) {
+        let log = self.hold.log.clone();
+        let mut inner = log.inner.lock();
+        self.follower.adopt_new_lanes(&mut inner);
+        if let Some(held) = inner.holders.iter_mut().find(|held| *held == self.follower.topics()) {
+            held.clone_from(&topics);
+        }
+        for (lane, from) in self.follower.leave_lanes(&mut inner, |lane| !lane.is_of(&topics)) {
+            inner.lanes[lane].holds -= 1;
+            let mut held = inner.sequences(lane, Place::default());
+            let unread: BTreeSet<_> = inner.sequences(lane, from).into_iter().collect();
+            let mut unreleased = self.hold.unreleased.lock();
+            held.retain(|sequence| unreleased.remove(sequence) || unread.contains(sequence));
+            held.into_iter().for_each(|sequence| inner.release(sequence));
+        }
+        for (lane, from) in self.follower.enter_lanes(&mut inner, topics) {
+            inner.lanes[lane].holds += 1;
+            let entries = inner.lanes[lane].entries.clone();
+            entries.into_iter().for_each(|sequence| inner.hold(sequence, from));
         }
     }
 

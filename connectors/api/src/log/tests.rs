@@ -185,3 +185,22 @@ fn a_lane_that_appears_is_held_from_its_first_record_on() {
     let mut late = log.hold(TopicSet::one("c"), |_| Place::default());
     assert_eq!(holder_ids(&mut late), ["c0-4"], "what is forgotten cannot be held");
 }
+
+#[test]
+fn a_holder_turns_to_other_topics() {
+    let log = log(6);
+    let mut holder = log.hold(TopicSet::one("a"), |lane| lane.floor);
+    let both_of = |offset| [record("a", 0, offset), record("b", 0, offset)];
+    both_of(0).into_iter().for_each(|record| log.appender().append(record));
+    assert_eq!(holder_ids(&mut holder), ["a0-0"]);
+    both_of(1).into_iter().for_each(|record| log.appender().append(record));
+    holder.turn_to(TopicSet::one("b"));
+    both_of(2).into_iter().for_each(|record| log.appender().append(record));
+    assert_eq!(holder_ids(&mut holder), ["b0-0", "b0-1", "b0-2"]);
+    let footprint = record("a", 0, 0).footprint();
+    assert!(log.appender().has_room(3 * footprint) && !log.appender().has_room(4 * footprint));
+    holder.turn_to(both());
+    assert_eq!(holder_ids(&mut holder), ["a0-0", "a0-1", "a0-2"]);
+    drop(holder);
+    assert!(log.appender().has_room(6 * footprint));
+}

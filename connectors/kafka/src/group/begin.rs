@@ -5,11 +5,12 @@ use std::time::Duration;
 use meshgate_api::{
     connector::Start,
     position::{Position, Positions},
+    topic::TopicSet,
 };
 use rdkafka::{TopicPartitionList, consumer::Consumer};
 use tokio::try_join;
 
-use super::{commit::commit_now, thread::Surroundings};
+use super::{commit::Ledger, thread::Surroundings};
 use crate::{
     coordinator::positions,
     feed::{Broken, Feed},
@@ -29,12 +30,14 @@ pub(super) struct Known {
 
 impl Surroundings {
     /// Writes the positions of a group that has none: whoever answered that it stands before has written them as well, and is its member.
+    /// The partitions that there are of a group that has some.
     pub(super) fn write_beginning(
         &self,
         feed: &Feed,
-        topics: &meshgate_api::topic::TopicSet,
+        ledger: &mut Ledger,
+        topics: &TopicSet,
         start: &Start,
-    ) -> Result<(), Broken> {
+    ) -> Result<Partitions, Broken> {
         let wanted = match start {
             Start::Latest => Wanted::End,
             Start::Earliest => Wanted::Start,
@@ -45,11 +48,10 @@ impl Surroundings {
         let partitions = partitions_of(&listing, topics);
         let beginning = self.runtime.block_on(self.metadata.places.find(partitions.clone(), wanted)).map_err(Broken)?;
         if partitions.is_empty() || !committed(feed, &partitions)?.is_empty() {
-            return Ok(());
+            return Ok(partitions);
         }
-        let written = commit_now(feed, beginning.iter())?;
-        if written.len() == beginning.len() {
-            return Ok(());
+        if ledger.commit_now(feed, &beginning)? {
+            return Ok(Partitions::new());
         }
         Err(Broken("the broker did not take the group's first positions".into()))
     }

@@ -1,90 +1,98 @@
 //! Committing: what is settled is told to the broker, and what the broker has is known from its answers alone.
+//!
+//! rdkafka does not tell what becomes of a commit that nobody waits for, so a thread of its own waits for each; there is one at a time.
 
 use std::time::{Duration, Instant};
 
 use meshgate_api::position::{Position, Positions};
 use rdkafka::consumer::{CommitMode, Consumer};
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::begin::news;
 use crate::{
     coordinator::list,
     feed::{Broken, Feed},
+    metadata::spawn,
 };
 
 /// Between two commits.
 const PACE: Duration = Duration::from_secs(1);
-/// How long an answer is awaited before the next commit.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a partition that moves waits for the answer to its last commit.
 const LAST: Duration = Duration::from_secs(3);
+/// Between two looks whether there is an answer.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What the broker has.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) committed: Positions,
     last: Option<Instant>,
-    is_answered: bool,
+    under_way: Option<Commit>,
 }
 
+/// A commit and its answer.
+type Commit = oneshot::Receiver<Result<Vec<Position>, Broken>>;
+
 impl Ledger {
-    /// Takes in the broker's answers; why it did not take the last commit, if so.
-    pub(super) fn hear(&mut self, feed: &Feed) -> Option<String> {
-        let mut problem = None;
-        for answer in feed.consumer().context().coordinator().commits() {
-            self.is_answered = true;
-            match answer {
-                Ok(positions) => positions.into_iter().for_each(|at| self.committed.set(at)),
-                Err(fault) => problem = Some(fault.to_string()),
+    /// Takes in the broker's answer, if there is one; why it did not take the last commit, if so.
+    pub(super) fn hear(&mut self) -> Option<String> {
+        let problem = match self.under_way.as_mut()?.try_recv() {
+            Err(TryRecvError::Empty) => return None,
+            Ok(Ok(positions)) => {
+                positions.into_iter().for_each(|at| self.committed.set(at));
+                None
             }
-        }
+            Ok(Err(Broken(problem))) => Some(problem),
+            Err(TryRecvError::Closed) => Some("no answer".to_owned()),
+        };
+        self.under_way = None;
         problem
     }
 
-    /// Commits what has changed, if it is time to.
+    /// Whether it is time to commit what has changed.
+    pub(super) fn is_due(&self) -> bool {
+        self.under_way.is_none() && self.last.is_none_or(|last| last.elapsed() >= PACE)
+    }
+
+    /// Commits what has changed.
     pub(super) fn commit(&mut self, feed: &Feed, lows: &Positions) -> Result<(), Broken> {
-        let rest = if self.is_answered { PACE } else { PATIENCE };
-        if self.last.is_some_and(|last| last.elapsed() < rest) {
-            return Ok(());
-        }
-        let changed = list(news(lows, &self.committed))?;
-        if changed.count() > 0 {
-            (self.last, self.is_answered) = (Some(Instant::now()), false);
-            feed.consumer().commit(&changed, CommitMode::Async)?;
+        self.last = Some(Instant::now());
+        let changed: Vec<_> = news(lows, &self.committed).cloned().collect();
+        if !changed.is_empty() {
+            self.under_way = Some(begin(feed, changed)?);
         }
         Ok(())
     }
 
-    /// Commits what has changed, and waits a little for the answer.
-    pub(super) fn commit_now(&mut self, feed: &Feed, lows: &Positions) -> Result<(), Broken> {
+    /// Commits what has changed, and waits a little for the answer; whether the broker has it.
+    pub(super) fn commit_now(&mut self, feed: &Feed, lows: &Positions) -> Result<bool, Broken> {
+        let began = Instant::now();
+        while self.under_way.is_some() && began.elapsed() < LAST {
+            feed.serve_for(LOOK)?;
+            self.hear();
+        }
         let changed: Vec<_> = news(lows, &self.committed).cloned().collect();
-        commit_now(feed, &changed)?.into_iter().for_each(|at| self.committed.set(at));
-        Ok(())
+        if changed.is_empty() {
+            return Ok(true);
+        }
+        self.under_way = Some(begin(feed, changed)?);
+        while self.under_way.is_some() && began.elapsed() < LAST {
+            feed.serve_for(LOOK)?;
+            if let Some(problem) = self.hear() {
+                tracing::info!("the broker does not take a group's positions: {problem}");
+            }
+        }
+        Ok(news(lows, &self.committed).next().is_none())
     }
 }
 
-/// Commits and waits a little for the answer; what the broker has taken.
-pub(super) fn commit_now<'a>(
-    feed: &Feed,
-    positions: impl IntoIterator<Item = &'a Position>,
-) -> Result<Vec<Position>, Broken> {
-    let all = list(positions)?;
-    if all.count() == 0 {
-        return Ok(Vec::new());
-    }
-    let began = Instant::now();
-    feed.consumer().commit(&all, CommitMode::Async)?;
-    let mut taken: Vec<Position> = Vec::new();
-    while taken.len() < all.count() && began.elapsed() < LAST {
-        feed.serve_for(Duration::from_millis(20))?;
-        for answer in feed.consumer().context().coordinator().commits() {
-            match answer {
-                Ok(positions) => taken.extend(positions),
-                Err(fault) => {
-                    tracing::info!("the broker does not take a group's positions: {fault}");
-                    return Ok(taken);
-                }
-            }
-        }
-    }
-    Ok(taken)
+fn begin(feed: &Feed, positions: Vec<Position>) -> Result<Commit, Broken> {
+    let (answer, answered) = oneshot::channel();
+    let consumer = feed.consumer().clone();
+    let commit = move || {
+        let done = list(&positions).and_then(|list| consumer.commit(&list, CommitMode::Sync));
+        drop(answer.send(done.map(|()| positions).map_err(Broken::from))); // who asked may have gone away
+    };
+    spawn("kafka-commit".to_owned(), commit).map_err(Broken)?;
+    Ok(answered)
 }

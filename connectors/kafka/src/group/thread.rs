@@ -20,7 +20,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    LINGER, Local, Phase,
+    LINGER, Local, Phase, Served,
     begin::{Known, Spot},
     closing,
     commit::Ledger,
@@ -51,23 +51,21 @@ pub(super) struct Surroundings {
     pub(super) clients: Clients,
     pub(super) metadata: Arc<Metadata>,
     pub(super) runtime: Handle,
+    pub(super) served: Arc<Served>,
     /// Bytes that are asked for at once.
     pub(super) fetch: usize,
 }
-
-/// Asked or told about the group.
-type About<T> = Box<dyn Fn(&Local) -> T + Send>;
 
 struct Thread {
     around: Surroundings,
     local: Arc<Local>,
     start: Start,
-    /// Whether it is found without members, and closed to new ones.
-    is_left: About<bool>,
     ledger: Ledger,
     subscribed: BTreeSet<Str>,
     /// When it was subscribed first.
     joining: Option<Instant>,
+    /// Partitions that there were when the thread began, of a group that had been there before: it should have a position in them.
+    old: HashSet<(Str, u32)>,
     /// Topics that were made anew: what is committed says nothing about them.
     anew: HashSet<Str>,
     /// How many changes of topics' identities were looked at.
@@ -79,24 +77,18 @@ struct Thread {
     ends: Option<oneshot::Receiver<Result<Positions, String>>>,
 }
 
-/// Starts the thread. `over` is told when it ends.
-pub(super) fn start(
-    around: Surroundings,
-    local: Arc<Local>,
-    start: Start,
-    is_left: About<bool>,
-    over: About<()>,
-) -> Result<(), String> {
+/// Starts the thread.
+pub(super) fn start(around: Surroundings, local: Arc<Local>, start: Start) -> Result<(), String> {
     let now = Instant::now();
     let thread = Thread {
         changes: around.clients.identities.changes(),
         around,
         local,
         start,
-        is_left,
         ledger: Ledger::default(),
         subscribed: BTreeSet::new(),
         joining: None,
+        old: HashSet::new(),
         anew: HashSet::new(),
         halted: BTreeSet::new(),
         chores: now,
@@ -104,10 +96,10 @@ pub(super) fn start(
         ends: None,
     };
     spawn(format!("{}-group", thread.around.clients.connector), move || {
-        let local = thread.local.clone();
+        let (local, served) = (thread.local.clone(), thread.around.served.clone());
         thread.run();
         local.group.end(closing());
-        over(&local);
+        served.end(&local);
         local.phase.send_replace(Phase::Over);
     })
 }
@@ -115,15 +107,24 @@ pub(super) fn start(
 impl Thread {
     /// Until the group is closed or left; a consumer that cannot go on is made anew.
     fn run(mut self) {
+        self.wait_for_broker();
         while !self.is_over() {
             let config = self.around.clients.member(&self.local.name, QUEUE, self.around.fetch);
             let ended = Feed::open(&self.around.clients, &config, self.local.door.0.clone())
                 .and_then(|mut feed| self.live(&mut feed).inspect_err(|_| self.forget()));
             if let Err(Broken(reason)) = ended {
                 let (connector, group) = (&self.around.clients.connector, &self.local.name);
-                info!(%connector, %group, "the group's consumer is made anew: {reason}");
+                warn!(%connector, %group, "the group's consumer is made anew: {reason}");
                 self.local.door.0.wait(REST);
             }
+            self.wait_for_broker();
+        }
+    }
+
+    /// While it is away, as the connector's health tells.
+    fn wait_for_broker(&mut self) {
+        while !self.is_over() && self.around.runtime.block_on(self.around.metadata.fresh()).is_err() {
+            self.local.door.0.wait(REST);
         }
     }
 
@@ -131,14 +132,25 @@ impl Thread {
     fn live(&mut self, feed: &mut Feed) -> Result<(), Broken> {
         if *self.local.phase.borrow() == Phase::Beginning {
             let topics = self.local.topics.lock().clone();
-            self.around.write_beginning(feed, &topics, &self.start)?;
+            self.old = self.around.write_beginning(feed, &mut self.ledger, &topics, &self.start)?.into_iter().collect();
         }
         feed.consumer().context().coordinator().hear(true);
         self.subscribe(feed)?;
+        if self.subscribed.is_empty() {
+            self.stand();
+        }
         while !self.is_over() {
             self.round(feed)?;
         }
-        self.ledger.commit_now(feed, &self.local.group.lows())
+        if !self.ledger.commit_now(feed, &self.local.group.lows())? {
+            self.warn_of_repetition();
+        }
+        Ok(())
+    }
+
+    fn warn_of_repetition(&self) {
+        let (connector, group) = (&self.around.clients.connector, &self.local.name);
+        warn!(%connector, %group, "the broker has not taken the last positions: events that were confirmed may come again");
     }
 
     /// What is read comes again to whoever reads next.
@@ -155,7 +167,7 @@ impl Thread {
         if self.local.group.members() > 0 {
             self.last_seen = Instant::now();
         }
-        if self.last_seen.elapsed() >= LINGER && (self.is_left)(&self.local) {
+        if self.last_seen.elapsed() >= LINGER && self.around.served.leave(&self.local) {
             self.local.is_closing.store(true, Relaxed);
         }
         self.local.is_closing.load(Relaxed)
@@ -174,10 +186,12 @@ impl Thread {
         for lane in std::mem::take(&mut self.halted).into_iter().chain(lane) {
             self.read(feed, lane)?;
         }
-        if let Some(problem) = self.ledger.hear(feed) {
+        if let Some(problem) = self.ledger.hear() {
             info!(connector = %self.around.clients.connector, group = %self.local.name, "a commit is tried again: {problem}");
         }
-        self.ledger.commit(feed, &self.local.group.lows())?;
+        if self.ledger.is_due() {
+            self.ledger.commit(feed, &self.local.group.lows())?;
+        }
         if self.chores.elapsed() >= CHORES {
             self.chores = Instant::now();
             self.do_chores(feed)?;
@@ -213,11 +227,13 @@ impl Thread {
         let (connector, group) = (&self.around.clients.connector, &self.local.name);
         match spot {
             Spot::GoesOn(_) => {}
-            Spot::New(at) => warn!(
+            Spot::New(at) if self.old.contains(&(topic.clone(), partition)) => warn!(
                 %connector, %group, %topic, partition, offset = at,
-                "the group has no position at the broker (the partition is new, or the position has expired): it starts at the \
-                 oldest record"
+                "the group has no position at the broker (it has expired, or the partition is new): it starts at the oldest record"
             ),
+            Spot::New(at) => {
+                info!(%connector, %group, %topic, partition, offset = at, "the group joins a new partition");
+            }
             Spot::Skipped(at, count) => {
                 self.local.figures.skipped.fetch_add(*count, Relaxed);
                 error!(
@@ -247,7 +263,9 @@ impl Thread {
             let is_moving =
                 |at: &Position| partitions.iter().any(|(topic, number)| at.topic == *topic && at.partition == *number);
             lows = lows.iter().filter(|at| is_moving(at)).cloned().collect();
-            self.ledger.commit_now(feed, &lows)?;
+            if !self.ledger.commit_now(feed, &lows)? {
+                self.warn_of_repetition();
+            }
         }
         for (topic, partition) in partitions {
             self.local.group.close(topic, *partition);

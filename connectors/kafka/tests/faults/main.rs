@@ -6,7 +6,7 @@
 mod broker;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     env,
     num::NonZeroUsize,
     process::Command,
@@ -23,7 +23,7 @@ use meshgate_api::{
     outcome::Outcome,
     topic::TopicSet,
 };
-use meshgate_conformance::{event, ids, outbound, store_ids, subscribe, take, take_ids};
+use meshgate_conformance::{event, groups, ids, outbound, store_ids, subscribe, take, take_ids};
 use tokio::{sync::Mutex, time::sleep};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -162,6 +162,45 @@ async fn readers_miss_nothing() {
     assert_eq!(take_ids(&mut *live, expected.len()).await, expected);
     let rest = [&ids("before", 100)[50..], &expected].concat();
     assert_eq!(take_ids(&mut *replay, rest.len()).await, rest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_go_on_by_themselves() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let broker = Broker::given();
+    let connector = broker.connector(Limits::default(), &[]).await;
+    let topic = fresh_name("standing-group");
+    broker.create(&topic, 2, &[]).await;
+    let topics = TopicSet::one(topic.clone());
+    let mut members = vec![groups::join(&*connector, topics.clone(), Start::Latest, &topic).await];
+    for (break_it, mend_it) in [("pause", "resume"), ("kill", "restart"), ("stop", "restart")] {
+        store_ids(&*connector, &topic, ids(break_it, 20)).await;
+        let held = groups::hold(&mut *members[0], 20).await;
+        brokers(break_it).await;
+        until("it is noticed", || !connector.health().up).await;
+        groups::ack_all(held); // while nobody can be told
+        let new = format!("{topic}-{break_it}");
+        let begins = groups::join(&*connector, topics.clone(), Start::Latest, &new);
+        let (begins, ()) = tokio::join!(begins, brokers(mend_it));
+        until("it is up again", || connector.health().up).await;
+        let after = ids(&format!("after-{break_it}"), 20);
+        store_when_possible(&*connector, &topic, &after).await;
+        members.push(begins);
+        for member in &mut members {
+            let mut missing: BTreeSet<_> = after.iter().cloned().collect();
+            while !missing.is_empty() {
+                let held = groups::hold(&mut **member, 1).await; // what could not be committed may come again
+                missing.remove(&groups::ids_of(&held)[0]);
+                groups::ack_all(held);
+            }
+        }
+        members.truncate(1);
+    }
+    assert_eq!(connector.shutdown(tokio::time::Instant::now() + PATIENCE).await, 0);
+    let connector = broker.connector(Limits::default(), &[]).await;
+    let mut member = groups::join(&*connector, topics, Start::Earliest, &topic).await;
+    store_ids(&*connector, &topic, ids("last", 1)).await;
+    assert_eq!(groups::ids_of(&groups::hold(&mut *member, 1).await), ids("last", 1), "all the rest was committed");
 }
 
 /// One after the other, each until it is stored.

@@ -2,6 +2,7 @@
 
 mod broker;
 mod foreign;
+mod groups;
 mod publishing;
 mod reading;
 

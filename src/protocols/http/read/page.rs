@@ -18,17 +18,20 @@ use meshgate_api::settings::duration;
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use tokio::time::{Instant, sleep_until};
 
-use super::{Form, ended, reading, refusal};
+use super::{Form, ended, not_now, reading, refusal};
 use crate::{
     deliver::{Delivered, Ended, Flow, From},
     protocols::http::{
         Http,
+        body::Share,
         problem::Problem,
         query::{self, ReadQuery},
     },
     router::ChannelFilter,
     shutdown::Drain,
 };
+
+mod sending;
 
 /// Bytes of the longest page; one event always fits.
 const MAX_BYTES: usize = 4 << 20;
@@ -58,6 +61,7 @@ pub(super) async fn page(http: &Http, filter: &ChannelFilter, request: &Parts) -
         meta: query.meta,
         room: query.limit.unwrap_or(EVENTS),
         body: Vec::from(b"["),
+        share: Share::none(&http.pages),
         stand: None,
         is_cut: false,
     };
@@ -65,9 +69,15 @@ pub(super) async fn page(http: &Http, filter: &ChannelFilter, request: &Parts) -
         // What has come is given out: the next page says why reading does not go on.
         Err(Ended::Gone { .. } | Ended::Interrupted(_)) if page.has_events() => {}
         Err(end) => return Err(ended(end)),
+        Ok(()) if page.is_cut && !page.has_events() => return Err(too_many()),
         Ok(()) => {}
     }
-    page.answer(&request.uri).map_err(ended)
+    page.answer(&request.uri, http.body_timeout()).map_err(ended)
+}
+
+fn too_many() -> Problem {
+    let detail = "pages that others have not read yet take as much as `limits.in_flight` allows";
+    not_now(StatusCode::TOO_MANY_REQUESTS, detail.into())
 }
 
 /// The queries of a page: those of every read, and how long it may wait.
@@ -100,6 +110,7 @@ struct Page {
     /// Events that it may still hold.
     room: u64,
     body: Vec<u8>,
+    share: Share,
     /// The cursor after its last event.
     stand: Option<String>,
     /// An event that had been taken did not fit.
@@ -148,13 +159,14 @@ impl Page {
         .await
     }
 
-    /// Writes an event, unless the page would become too long by it.
+    /// Writes an event, unless the page, or all of them together, would become too long by it.
     fn put(&mut self, event: &Delivered) -> Result<bool, Ended> {
         let json = self.flow.text_with(event, &[], self.meta)?;
+        let is_too_long = self.has_events() && self.body.len() + json.len() + ",]".len() > MAX_BYTES;
+        if is_too_long || self.share.grow(json.len() + 1).is_err() {
+            return Ok(false);
+        }
         if self.has_events() {
-            if self.body.len() + json.len() + ",]".len() > MAX_BYTES {
-                return Ok(false);
-            }
             self.body.push(b',');
         }
         self.body.extend(json);
@@ -165,7 +177,7 @@ impl Page {
         self.body.len() > 1
     }
 
-    fn answer(mut self, uri: &Uri) -> Result<Response, Ended> {
+    fn answer(mut self, uri: &Uri, time: Duration) -> Result<Response, Ended> {
         let mut headers = HeaderMap::new();
         let (kind, subtype) = Form::Page.media_type();
         headers.insert(header::CONTENT_TYPE, text(format!("{kind}/{subtype}")));
@@ -181,7 +193,7 @@ impl Page {
             headers.insert(CURSOR, text(cursor));
         }
         self.body.push(b']');
-        Ok((StatusCode::OK, headers, self.body).into_response())
+        Ok((StatusCode::OK, headers, sending::body(self.body, self.share, time)).into_response())
     }
 }
 
