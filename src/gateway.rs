@@ -90,6 +90,12 @@ impl Listener {
 }
 
 impl NamedConnector {
+    /// Whether both are the same running connector.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.connector, &other.connector)
+    }
+
     /// Closes the connector before `deadline`; what stays unanswered is logged.
     pub async fn close(&self, deadline: Instant) {
         let left = self.connector.shutdown(deadline).await;

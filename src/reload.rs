@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     signal::unix::Signal,
-    time::{Duration, Interval, MissedTickBehavior, interval, sleep},
+    time::{Duration, Instant, Interval, MissedTickBehavior, interval, sleep},
 };
 
 use crate::{
     assembly::Assembly,
     config::{self, Config, Files, Issue},
-    gateway::{Gateway, Snapshot},
+    gateway::{Gateway, NamedConnector, Snapshot},
     registry,
 };
 
@@ -33,6 +33,11 @@ use watch::Watch;
 const POLL: Duration = Duration::from_secs(2);
 /// After a first change others follow: so long nothing is read.
 const DEBOUNCE: Duration = Duration::from_millis(200);
+
+/// How long new connectors may take until they are connected; then they are served as they are.
+const CONNECTING: Duration = Duration::from_secs(5);
+/// How often they are asked.
+const ASKING: Duration = Duration::from_millis(20);
 
 /// The file that is served.
 #[derive(Debug)]
@@ -106,6 +111,7 @@ impl Reload {
         let reloaded = in_background(move || {
             let _entered = runtime.enter();
             let next = state.lock().next()?;
+            runtime.block_on(until_up(&next, &gateway.now()));
             LastReload::note(&outcome, Vec::new());
             leaving.let_go(gateway.replace(next), &gateway);
             Ok::<_, Vec<Issue>>(())
@@ -125,6 +131,16 @@ impl Reload {
             LastReload::note(&self.outcome, problems);
         }
         self.watch = Watch::of(&self.state.lock().source.files);
+    }
+}
+
+/// Waits for the connectors that are new, so that the first who need them find them connected; but not for ever.
+async fn until_up(next: &Snapshot, now: &Snapshot) {
+    let is_new = |named: &&NamedConnector| !now.connectors.iter().any(|known| known.is_same(named));
+    let is_up = |named: &NamedConnector| named.connector.health().up;
+    let until = Instant::now() + CONNECTING;
+    while !next.connectors.iter().filter(is_new).all(is_up) && Instant::now() < until {
+        sleep(ASKING).await;
     }
 }
 

@@ -24,7 +24,7 @@ impl Leaving {
     /// Closes what `previous` had and `gateway` now has not, as soon as nobody uses it. Must be called within a tokio runtime.
     pub fn let_go(&self, previous: Arc<Snapshot>, gateway: &Gateway) {
         let now = gateway.now();
-        let is_kept = |named: &NamedConnector| now.connectors.iter().any(|each| is_same(each, named));
+        let is_kept = |named: &NamedConnector| now.connectors.iter().any(|each| each.is_same(named));
         for gone in previous.connectors.iter().filter(|named| !is_kept(named)) {
             let keeps = gone.connector.capabilities().durable;
             let loss = if keeps { "" } else { ", and what it kept is gone" };
@@ -54,15 +54,11 @@ impl Leaving {
             sleep(ASKING).await;
         }
         let before = self.0.lock().len();
-        self.0.lock().retain(|each| !is_same(each, &named));
+        self.0.lock().retain(|each| !each.is_same(&named));
         if self.0.lock().len() < before {
             named.close(Instant::now() + CLOSING).await;
         }
     }
-}
-
-fn is_same(one: &NamedConnector, other: &NamedConnector) -> bool {
-    Arc::ptr_eq(&one.connector, &other.connector)
 }
 
 /// Many routes are long to drop: not where somebody waits for an answer.

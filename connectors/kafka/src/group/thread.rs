@@ -287,7 +287,8 @@ impl Thread {
             let mut records = Vec::new();
             while records.len() < room {
                 match feed.take(id)? {
-                    None | Some(Seen::End) => break,
+                    None => break,
+                    Some(Seen::End) => {} // more may have come since
                     Some(Seen::Record(record)) => records.push(Arc::new(record)),
                     Some(Seen::Lost) => return Err(Broken(format!("the next record of {topic} {partition} is gone"))),
                     Some(Seen::Fault(code)) => {
