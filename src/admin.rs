@@ -1,6 +1,7 @@
 //! The admin listener, on a thread and runtime of its own: it answers while everything else is saturated.
 
 use std::{
+    any::Any,
     sync::{Arc, atomic::Ordering::Relaxed},
     thread,
     time::Duration,
@@ -16,6 +17,7 @@ use axum::{
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::{Value, json};
 use tokio::{runtime, sync::oneshot};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     gateway::{Gateway, NamedConnector},
@@ -89,7 +91,13 @@ fn router(admin: Admin) -> Router {
                 "the admin listener has /livez, /readyz, /metrics, /status and /explain",
             )
         })
+        .layer(CatchPanicLayer::custom(panicked))
         .with_state(Arc::new(admin))
+}
+
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a handler of the admin listener panicked: a bug");
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the admin listener failed on this request").into_response()
 }
 
 /// Ready once every connector that a required destination needs was up once; with `?strict=true` only while all are up.

@@ -1,5 +1,7 @@
 //! `meshgate serve`
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::{Exit, Serve, print, say};
 use crate::{
     app::{self, StartError},
@@ -22,6 +24,7 @@ pub(super) fn run(serve: &Serve) -> Exit {
             return Exit::BadConfig;
         }
     };
+    raise_file_limit(config.limits.connections);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(problem) => {
@@ -40,6 +43,27 @@ pub(super) fn run(serve: &Serve) -> Exit {
                 StartError::Bind(_) | StartError::Signals(_) => Exit::Unreachable,
             }
         }
+    }
+}
+
+/// Files that the gateway opens besides its clients' connections, at most: those to brokers, its own.
+const OTHER_FILES: u64 = 1000;
+
+/// Every connection is an open file: as many as `limits.connections` must be allowed, if the system lets them be.
+fn raise_file_limit(connections: usize) {
+    let wanted = connections as u64 + OTHER_FILES;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let most = maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum });
+    if raised.is_err() || most < wanted {
+        tracing::warn!(
+            allowed = most,
+            wanted,
+            "fewer open files are allowed than `limits.connections` needs: raise the limit (ulimit -n)"
+        );
     }
 }
 

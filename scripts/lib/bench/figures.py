@@ -18,6 +18,16 @@ def http(rig):
     yield from throughput("HTTP → memory, 64 connections", comparison, 0.80, 1.30)
 
 
+def routes(rig):
+    """HTTP → memory and HTTP → Kafka at 64 connections through 100 routes and a filter"""
+    comparison = rig.compare(rig.many_routes("memory"), "orders/routes", "http", "--connections", 64)
+    yield from throughput("HTTP → memory, 100 routes and a filter", comparison, 0.80, 1.30)
+    with rig.topic("orders.routes"):
+        yardstick = f"kafka --brokers {rig.kafka()} --topic orders.routes --linger-ms 1"
+        comparison = rig.compare(rig.many_routes("kafka"), "orders/routes", yardstick, "--connections", 64)
+    yield from throughput("HTTP → Kafka, 100 routes and a filter", comparison, 0.95, 1.05)
+
+
 def websocket(rig):
     """WebSocket → memory with 256 unanswered frames, against HTTP → memory at 64 connections of the same gateway"""
     ratios = []
@@ -117,5 +127,5 @@ def added_latency(rig, configuration, properties):
 
 FIGURES = {
     figure.__name__.replace("_", "-"): figure
-    for figure in (http, websocket, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout)
+    for figure in (http, routes, websocket, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout)
 }

@@ -18,6 +18,7 @@ CONFIGURATIONS = ROOT / "benches/e2e"
 # The retention is for the disk: each side writes some gigabytes.
 TOPIC = ("--partitions", "1", "--if-not-exists", "--config", "retention.bytes=268435456", "--config", "segment.bytes=67108864")
 
+HUNDRED = 100
 # Of a load tool that does not go through `measure`: each run, and the data of each event.
 SECONDS, BYTES = 5, 400
 
@@ -58,6 +59,31 @@ class Rig(contextlib.ExitStack):
         http, admin = self.address(), self.address()
         variables = {"HTTP": http, "ADMIN": admin, "BROKER": self.kafka()}
         return self.gateway(CONFIGURATIONS / configuration, http, admin, os.environ | variables)
+
+    def many_routes(self, configuration):
+        """Such a gateway whose routes have HUNDRED - 1 others before them, and a filter; with `kafka` it needs the broker."""
+        http, admin = self.address(), self.address()
+        broker = self.kafka() if configuration == "kafka" else ""
+        connector = {
+            "memory": "{ kind: memory, capacity: 64MiB }",
+            "kafka": f'{{ kind: kafka, brokers: ["{broker}"], properties: {{ linger.ms: "1" }} }}',
+        }[configuration]
+        filters = """filters: [{ sql: "type LIKE 'com.example.%' AND EXISTS time" }]"""
+        to = 'to: [{ connector: c, topic: "orders.{region}" }]'
+        others = [
+            f'  - {{ name: other-{n}, channel: "orders/{{region}}", filters: [{{ exact: {{ type: "com.acme.t{n}" }} }}], {to} }}'
+            for n in range(1, HUNDRED)
+        ]
+        lines = [
+            f'listeners: {{ http: {{ address: "{http}" }}, admin: {{ address: "{admin}" }} }}',
+            f"connectors: {{ c: {connector} }}",
+            "routes:",
+            *others,
+            f'  - {{ name: orders, channel: "orders/{{region}}", {filters}, {to} }}',
+        ]
+        file = self.folder / f"routes-{configuration}.yaml"
+        file.write_text("\n".join(lines) + "\n")
+        return self.gateway(file, http, admin)
 
     def gateway(self, file, http, admin, environment=None):
         return Gateway([self.binary, "--config", file], http, admin, self.folder / "log", environment)
