@@ -295,7 +295,7 @@ impl Flow {
         if !self.arrived.1.as_slice().is_empty() {
             return Poll::Ready(Ok(()));
         }
-        while self.superseded.poll_begun(cx).is_ready() {
+        while self.superseded.has_begun() {
             self.go_over();
         }
         let turns = self.sources.len();
@@ -309,7 +309,7 @@ impl Flow {
                 return Poll::Ready(Ok(()));
             }
         }
-        Poll::Pending
+        self.superseded.poll_begun(cx).map(Ok) // then it is asked again
     }
 
     /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.

@@ -95,7 +95,12 @@ impl Reload {
                     sleep(DEBOUNCE).await;
                     false
                 }
-                _ = self.poll.tick() => false,
+                _ = self.poll.tick() => {
+                    if !self.state.lock().source.files.were_touched() {
+                        continue;
+                    }
+                    false
+                }
             };
             let state = self.state.clone();
             let changed = in_background(move || state.lock().source.files.have_changed()).await;

@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
     io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -13,15 +14,32 @@ use meshgate_api::settings::{Mark, Problem};
 /// Bytes of the longest file that is read: 100,000 routes take some twenty MiB.
 const LONGEST: u64 = 64 << 20;
 
-/// The files that were read, or could not be read, and what was found there: not the bytes, which may be secret, but their hash.
+/// The files that were read, or could not be read, and what was found there.
 #[derive(Debug, Default)]
-pub struct Files(HashMap<PathBuf, u64>);
+pub struct Files(HashMap<PathBuf, Found>);
+
+#[derive(Debug)]
+struct Found {
+    /// Not the bytes, which may be secret, but their hash.
+    hash: u64,
+    /// Taken before the bytes were read.
+    stamp: Option<Stamp>,
+}
+
+/// What the system says of a file without reading it: device and number, size, and when it was changed.
+type Stamp = (u64, u64, u64, i64, i64);
 
 impl Files {
+    /// Whether any of them is not the same any more, by what the system says of it: that is cheap to ask.
+    #[must_use]
+    pub fn were_touched(&self) -> bool {
+        self.0.iter().any(|(path, found)| stamp(path) != found.stamp)
+    }
+
     /// Whether any of them holds something else by now.
     #[must_use]
     pub fn have_changed(&self) -> bool {
-        self.0.iter().any(|(path, found)| hash(&read(path)) != *found)
+        self.0.iter().any(|(path, found)| hash(&read(path)) != found.hash)
     }
 
     /// The folders in which a change of these files is seen: where they are, and where symbolic links lead.
@@ -44,10 +62,16 @@ impl Files {
 
     /// All bytes of a file.
     pub(super) fn bytes(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        let stamp = stamp(path);
         let found = read(path);
-        self.0.insert(path.to_owned(), hash(&found));
+        self.0.insert(path.to_owned(), Found { hash: hash(&found), stamp });
         found
     }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.size(), found.ctime(), found.ctime_nsec()))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

@@ -68,7 +68,7 @@ class Rig(contextlib.ExitStack):
             "memory": "{ kind: memory, capacity: 64MiB }",
             "kafka": f'{{ kind: kafka, brokers: ["{broker}"], properties: {{ linger.ms: "1" }} }}',
         }[configuration]
-        filters = """filters: [{ sql: "type LIKE 'com.example.%' AND EXISTS time" }]"""
+        filters = """filters: [{ sql: "type LIKE 'com.example.%' AND EXISTS source" }]"""
         to = 'to: [{ connector: c, topic: "orders.{region}" }]'
         others = [
             f'  - {{ name: other-{n}, channel: "orders/{{region}}", filters: [{{ exact: {{ type: "com.acme.t{n}" }} }}], {to} }}'
