@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod line;
+mod room;
 
 pub(super) type MemberId = u64;
 pub(super) type PartitionId = u64;
@@ -198,35 +199,6 @@ impl Deal {
     /// Where each partition is to be gone on with if all else is forgotten.
     pub(super) fn lows(&self) -> impl Iterator<Item = Position> {
         self.partitions.values().map(Partition::low)
-    }
-
-    /// Whether more records may be read, as far as all partitions together go.
-    pub(super) fn has_room(&self) -> bool {
-        self.has_room_above(READ_AHEAD)
-    }
-
-    /// Whether it is worth while to wake who stopped reading for lack of room.
-    pub(super) fn has_ample_room(&self) -> bool {
-        self.has_room_above(READ_AHEAD / 2)
-    }
-
-    fn has_room_above(&self, read_ahead: usize) -> bool {
-        self.bytes < self.bounds.bytes && (self.waiting() < read_ahead || !self.hungry.is_empty())
-    }
-
-    /// How many records of this partition may be read.
-    pub(super) fn room_in(&self, topic: &Str, number: u32) -> usize {
-        let id = self.names.get(&(topic.clone(), number));
-        id.and_then(|id| self.partitions.get(id)).map_or(0, |partition| self.room_of(partition))
-    }
-
-    /// How many records of every partition may be read.
-    pub(super) fn room_in_all(&self) -> usize {
-        self.partitions.values().map(|partition| self.room_of(partition)).min().unwrap_or(self.bounds.window)
-    }
-
-    fn room_of(&self, partition: &Partition) -> usize {
-        (self.bounds.window + 1).saturating_sub(partition.window.len())
     }
 
     /// Takes in the next record of an open partition; false if it needs no delivery.
