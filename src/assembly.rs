@@ -90,8 +90,13 @@ impl Assembly {
         if let Some(running) = self.running.get(&spec.name).filter(|running| running.settings.means(settings)) {
             return Ok(running.clone());
         }
-        let (name, readers) = (spec.name.as_str().into(), self.readers.clone());
-        let connector = configured.connect(Context { name, limits: limits.connectors, readers });
+        let context = Context {
+            name: spec.name.as_str().into(),
+            limits: limits.connectors,
+            readers: self.readers.clone(),
+            skipped: self.metrics.skipped.clone(),
+        };
+        let connector = configured.connect(context);
         let problem = |message| Problem { path: format!("connectors.{}", spec.name), mark: settings.mark, message };
         Ok(Running { settings: settings.clone(), connector: connector.map_err(problem)? })
     }

@@ -240,7 +240,7 @@ impl Flow {
 
     fn ended(&mut self, connector: usize, problem: ReadError) -> Ended {
         let ReadError::Gone { resume, detail } = problem else { return Ended::Interrupted(problem.to_string()) };
-        self.gateway.metrics.skipped.inc();
+        self.gateway.metrics.skip();
         let mut cursor = self.cursor.clone().unwrap_or_else(|| Cursor::new(self.filter.as_str()));
         *cursor.positions_mut(&self.snapshot.connectors[connector].name) = resume;
         Ended::Gone { cursor: cursor.encode(), detail }

@@ -16,8 +16,15 @@ use meshgate_api::{
     outcome::{OUTCOME_NAMES, Outcomes},
 };
 use prometheus_client::{
-    encoding::text::encode,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::Gauge,
+        histogram::Histogram,
+    },
     registry::{Registry, Unit},
 };
 
@@ -49,8 +56,8 @@ pub struct Metrics {
     publish_seconds: Vec<[Histogram; OUTCOME_NAMES.len()]>,
     /// Open connections by listener.
     pub connections: Vec<Gauge<i64, AtomicI64>>,
-    /// Positions that readers could not get any more.
-    pub skipped: EventCounter,
+    /// What was gone before it was read: positions of readers, and of groups each event.
+    pub skipped: Arc<AtomicU64>,
     /// Events of which a reader's filter could not tell whether it wants them.
     pub filter_errors: EventCounter,
     in_flight: Gauge<i64, AtomicI64>,
@@ -80,7 +87,8 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("meshgate");
         let (publish, optional, deliver) = (Counters::default(), Counters::default(), Counters::default());
         let seconds = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(buckets()));
-        let (connections, skipped) = (Family::<Labels, Gauge<i64, AtomicI64>>::default(), Counter::default());
+        let connections = Family::<Labels, Gauge<i64, AtomicI64>>::default();
+        let skipped = Arc::<AtomicU64>::default();
         let filter_errors = Counter::default();
         let (connector_up, connector_gauges) = (Family::default(), Family::default());
         registry.register("publish", "Events by what became of them", publish.clone());
@@ -91,7 +99,7 @@ impl Default for Metrics {
         let erred = "Events on which a filter of the route erred, and so did not match";
         registry.register("filter_errors", erred, route_errors.clone());
         registry.register("connections", "Open connections", connections.clone());
-        registry.register("skipped", "Times that a reader's position was gone", skipped.clone());
+        registry.register_collector(Box::new(Skipped(skipped.clone())));
         registry.register("reader_filter_errors", "Events that a reader's filter failed on", filter_errors.clone());
         let (in_flight, subscription_lag) = (Gauge::default(), Family::default());
         let waiting = "Events that wait for their outcomes, as limits.in_flight counts them";
@@ -124,6 +132,18 @@ impl Default for Metrics {
     }
 }
 
+/// Shows what the gateway and its connectors count together.
+#[derive(Debug)]
+struct Skipped(Arc<AtomicU64>);
+
+impl Collector for Skipped {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "What was gone before it was read: positions of readers, and of groups each event.";
+        let count = ConstCounter::new(self.0.load(Relaxed));
+        count.encode(encoder.encode_descriptor("skipped", help, None, MetricType::Counter)?)
+    }
+}
+
 impl Metrics {
     /// The counters of routes with these names. A route that had the name before has counted on them.
     #[must_use]
@@ -143,6 +163,11 @@ impl Metrics {
             filter_errors: names().map(|route| self.route_errors.get_or_create_owned(&of_route(route))).collect(),
             delivered: names().map(delivered).collect(),
         }
+    }
+
+    /// Counts a position that was gone.
+    pub fn skip(&self) {
+        self.skipped.fetch_add(1, Relaxed);
     }
 
     /// Takes the counters of a route that is gone out of what is shown.

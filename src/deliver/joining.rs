@@ -64,7 +64,7 @@ impl Flow {
             } else {
                 opening.fresh = Start::Earliest; // it began empty
                 if !open.subscription.is_at_end() {
-                    self.gateway.metrics.skipped.inc(); // what was not read yet went with the old one
+                    self.gateway.metrics.skip(); // what was not read yet went with the old one
                 }
             }
         }

@@ -112,7 +112,7 @@ impl Gateway {
             }
         }
         if !gone.is_empty() {
-            self.metrics.skipped.inc();
+            self.metrics.skip();
             let mut cursor = asked.unwrap_or_else(|| Cursor::new(filter.as_str()));
             for (connector, resume, _) in &gone {
                 *cursor.positions_mut(&snapshot.connectors[*connector].name) = resume.clone();

@@ -6,7 +6,11 @@
 //! *Reading* is a [`Subscription`]: every matching record stored after [`Connector::subscribe`] has answered comes out of
 //! [`Subscription::poll_next`], in the order of its partition, until the reader is dropped or told that its position is gone.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -174,12 +178,14 @@ pub struct Context {
     pub limits: Limits,
     /// One permit for each private reader of the process: `limits.readers`.
     pub readers: Arc<Semaphore>,
+    /// Counts the events that were gone before a group had them: `meshgate_skipped_total`.
+    pub skipped: Arc<AtomicU64>,
 }
 
 impl Context {
     /// Of a connector that is alone in its process.
     pub fn new(name: impl Into<Str>, limits: Limits) -> Self {
-        Self { name: name.into(), limits, readers: Arc::new(Semaphore::new(limits.readers)) }
+        Self { name: name.into(), limits, readers: Arc::new(Semaphore::new(limits.readers)), skipped: Arc::default() }
     }
 }
 

@@ -57,6 +57,8 @@ struct Served {
     rejected: AtomicU64,
     /// Lost to retention in those.
     skipped: AtomicU64,
+    /// Lost to retention in all of them, over all connectors.
+    skipped_total: Arc<AtomicU64>,
 }
 
 /// The part of a group that is in this process.
@@ -102,9 +104,14 @@ impl Keeper for Door {
 
 impl Groups {
     /// Must be called within a tokio runtime.
-    pub(crate) fn new(clients: Clients, metadata: Arc<Metadata>, bounds: Bounds) -> Self {
-        let runtime = Handle::current();
-        Self { clients, metadata, bounds, runtime, served: Arc::default() }
+    pub(crate) fn new(
+        clients: Clients,
+        metadata: Arc<Metadata>,
+        bounds: Bounds,
+        skipped_total: Arc<AtomicU64>,
+    ) -> Self {
+        let served = Arc::new(Served { skipped_total, ..Served::default() });
+        Self { clients, metadata, bounds, runtime: Handle::current(), served }
     }
 
     /// A new member of the group `name`, once the group's positions stand at the broker. Waits for the broker for as long as it is away.

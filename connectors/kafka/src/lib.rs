@@ -110,7 +110,7 @@ impl Kafka {
         let publisher = Publisher::new(clients.clone(), link.clone(), metadata.clone(), limits.topics)?;
         let publisher = Arc::new(publisher);
         let bounds = Bounds { window: limits.settled_window, bytes: limits.ring };
-        let groups = Groups::new(clients.clone(), metadata.clone(), bounds);
+        let groups = Groups::new(clients.clone(), metadata.clone(), bounds, context.skipped.clone());
         let reading = Reading {
             live: Live::start(clients.clone(), metadata.clone(), limits.ring)?,
             permits: context.readers.clone(),

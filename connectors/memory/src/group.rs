@@ -16,7 +16,7 @@ use std::{
 
 use meshgate_api::{
     Str,
-    connector::{GroupFigures, ReadError, Record, SubscribeRequest},
+    connector::{Context as ConnectorContext, GroupFigures, ReadError, Record, SubscribeRequest},
     group::{Bounds, Group, Keeper, Member, Resume},
     log::{Hold, Holder, LaneState, Log, Records},
     position::{Place, Position},
@@ -48,6 +48,8 @@ pub(crate) struct Groups {
     by_name: Mutex<HashMap<Str, State>>,
     /// Records that were forgotten before their groups came back.
     skipped: AtomicU64,
+    /// The same over all connectors.
+    skipped_total: Arc<AtomicU64>,
     /// Records that were set aside by groups that are absent now.
     rejected: AtomicU64,
 }
@@ -94,9 +96,16 @@ impl Keeper for Door {
 }
 
 impl Groups {
-    pub(crate) fn new(connector: Str, log: Arc<Log>, bounds: Bounds) -> Self {
-        let (skipped, rejected) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { connector, log, bounds, by_name: Mutex::default(), skipped, rejected }
+    pub(crate) fn new(context: &ConnectorContext, log: Arc<Log>, bounds: Bounds) -> Self {
+        Self {
+            connector: context.name.clone(),
+            log,
+            bounds,
+            by_name: Mutex::default(),
+            skipped: AtomicU64::new(0),
+            skipped_total: context.skipped.clone(),
+            rejected: AtomicU64::new(0),
+        }
     }
 
     /// A new member of the group `name`. A group that is new begins where `start` says.
@@ -209,6 +218,7 @@ impl Groups {
         let skipped = self.skipped_of(left);
         if skipped > 0 {
             self.skipped.fetch_add(skipped, Relaxed);
+            self.skipped_total.fetch_add(skipped, Relaxed);
             tracing::error!(
                 connector = %self.connector, group = %name, skipped,
                 "the group's position is gone, newer events needed the room: it goes on from the oldest"

@@ -87,7 +87,7 @@ impl Memory {
         let limits = &context.limits;
         let bounds = Bounds { window: limits.settled_window, bytes: limits.ring };
         Self {
-            groups: Arc::new(Groups::new(context.name.clone(), log.clone(), bounds)),
+            groups: Arc::new(Groups::new(context, log.clone(), bounds)),
             log,
             epoch: rand::random(),
             capacity: config.capacity,

@@ -43,10 +43,14 @@ impl Fixture for Process {
 }
 
 fn memory(capacity: usize, topics: usize) -> Arc<Memory> {
+    Arc::new(Memory::new(MemoryConfig { capacity }, &context(topics)))
+}
+
+fn context(topics: usize) -> Context {
     let mut context = Context::new("memory", Default::default());
     context.limits.topics = topics;
     context.limits.settled_window = WINDOW;
-    Arc::new(Memory::new(MemoryConfig { capacity }, &context))
+    context
 }
 
 async fn fixture() -> Process {
@@ -118,8 +122,9 @@ async fn what_a_connected_group_has_not_confirmed_makes_no_room() {
 
 #[tokio::test]
 async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
-    let memory = memory(CAPACITY, 10);
-    let mut member = groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await;
+    let context = context(10);
+    let memory = Memory::new(MemoryConfig { capacity: CAPACITY }, &context);
+    let mut member = groups::join(&memory, TopicSet::one("a"), Start::Latest, "group").await;
     assert_eq!(fill(&memory, "a", 3).await, 3);
     let mut held = groups::hold(&mut *member, 3).await;
     groups::settle(held.remove(1), meshgate_api::connector::Settlement::Ack);
@@ -129,10 +134,11 @@ async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
     let kept = memory.log.usage().1 as u64;
     assert_eq!(skipped(&memory), 102 - kept);
     assert_eq!(memory.groups()[0].lag, 102);
-    let mut member = groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await;
+    let mut member = groups::join(&memory, TopicSet::one("a"), Start::Latest, "group").await;
     let first = groups::hold(&mut *member, 1).await;
     assert_eq!(groups::ids_of(&first), [format!("e-{}", 100 - kept)], "it goes on from the oldest");
     assert_eq!(skipped(&memory), 102 - kept, "told once");
+    assert_eq!(context.skipped.load(Relaxed), 102 - kept, "and counted with what other readers skip");
 }
 
 #[tokio::test]

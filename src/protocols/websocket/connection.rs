@@ -10,10 +10,13 @@ use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+};
 use tokio_tungstenite::{
     WebSocketStream,
-    tungstenite::{Message, Utf8Bytes},
+    tungstenite::{Error, Message, Utf8Bytes},
 };
 
 use super::{close::End, inbound::Inbound, outbound::Outbound};
@@ -59,9 +62,10 @@ impl Connection {
         };
         tracing::debug!(?end, "a WebSocket ends");
         self.outbound = None; // what is not settled goes to others now
-        let closing = timeout(CLOSING_TIME, close(&mut self.socket, end)).await;
-        if closing.is_err() {
-            tracing::debug!("a WebSocket's client does not answer the close");
+        match timeout(CLOSING_TIME, close(&mut self.socket, end)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(problem)) => tracing::debug!(%problem, "a WebSocket broke while it was closed"),
+            Err(_) => tracing::debug!("a WebSocket's client does not answer the close"),
         }
     }
 
@@ -166,14 +170,15 @@ impl Drop for Connection {
     }
 }
 
-/// The closing handshake (RFC 6455, section 7.1.2): a close each way, then the gateway ends the connection.
-async fn close(socket: &mut Socket, end: End) {
-    let closed = match end {
-        End::Lost => return,
-        End::ByClient => socket.flush().await,
-        End::Close(frame) => socket.close(Some(frame)).await,
-    };
-    if closed.is_ok() {
-        while let Some(Ok(_)) = socket.next().await {}
+/// The closing handshake (RFC 6455, section 7.1.2): a close each way, then the gateway ends the connection. It reads what still comes
+/// even if that makes no frames any more (one over `max_body` goes on after it was refused): closed with unread bytes, the connection
+/// would be reset, and the client might never read why.
+async fn close(socket: &mut Socket, end: End) -> Result<(), Error> {
+    match end {
+        End::Lost => return Ok(()),
+        End::ByClient => socket.flush().await?,
+        End::Close(frame) => socket.close(Some(frame)).await?,
     }
+    while let Some(Ok(_)) = socket.next().await {}
+    Ok(socket.get_mut().shutdown().await?)
 }

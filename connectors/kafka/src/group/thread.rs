@@ -236,6 +236,7 @@ impl Thread {
             }
             Spot::Skipped(at, count) => {
                 self.local.figures.skipped.fetch_add(*count, Relaxed);
+                self.around.served.skipped_total.fetch_add(*count, Relaxed);
                 error!(
                     %connector, %group, %topic, partition, offset = at, skipped = count,
                     "the group's position is gone, retention has deleted it: it goes on from the oldest record"
