@@ -4,7 +4,7 @@
 //! reads the event can continue from there. An event whose trace is not sampled has no span, and its headers travel on as they came.
 //! Names and attributes are those of OpenTelemetry's conventions for messaging and for CloudEvents.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use meshgate_api::{message::Message, outcome::Outcome};
 use opentelemetry::{
@@ -37,6 +37,8 @@ use queue::Queue;
 /// What the gateway calls itself where nobody else has named it.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// What the gateway's end waits for the collector, at most: events are all stored by then.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where spans are made. By default nowhere: then a publish asks once, and that is all.
 #[derive(Clone, Default)]
@@ -84,14 +86,16 @@ impl Traces {
         Spans(submissions.iter_mut().map(|submission| begin(tracer, listener, submission)).collect())
     }
 
-    /// Sends what waits, as far as that is done before `deadline`. From then on nothing is traced.
+    /// Sends what waits, as far as that is done before `deadline` and [`PATIENCE`]. From then on nothing is traced.
     pub async fn close(&self, deadline: Instant) {
         let Some(Tracing { provider, .. }) = self.0.clone() else { return };
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.saturating_duration_since(Instant::now()).min(PATIENCE);
         match tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(left)).await {
             Ok(Ok(())) => {}
-            Ok(Err(problem)) => tracing::warn!(%problem, "trace spans were still waiting to be sent: they are lost"),
-            Err(problem) => tracing::error!(%problem, "trace spans were still waiting to be sent: a bug"),
+            Ok(Err(problem)) => {
+                tracing::warn!(%problem, "the collector has not taken the last trace spans: they are lost")
+            }
+            Err(problem) => tracing::error!(%problem, "the last trace spans could not be sent: a bug"),
         }
     }
 }
