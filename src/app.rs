@@ -51,13 +51,13 @@ pub async fn serve(
     greet: impl FnOnce(&[(&'static str, String)]),
 ) -> Result<(), StartError> {
     let started = Instant::now();
+    let metrics = Arc::new(Metrics::default());
+    let traces = Traces::from_environment(metrics.spans_dropped.clone()).map_err(StartError::Traces)?;
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let (http, admin) = (config.http.clone(), config.admin.clone());
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
-    let metrics = Arc::new(Metrics::default());
-    let traces = Traces::from_environment(metrics.spans_dropped.clone()).map_err(StartError::Traces)?;
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
     let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
     let (unready, not_ready) = drain();

@@ -235,11 +235,17 @@ async fn the_end_does_not_wait_for_a_collector_beyond_its_grace() {
 
 #[test]
 fn what_cannot_be_exported_to_ends_the_start() {
+    // An address of nobody: whatever is taken for good, the gateway does not stay.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("meshgate.yaml");
+    let nowhere = r#"listeners: { http: { address: "192.0.2.1:1" }, admin: { address: "192.0.2.1:2" } }"#;
+    std::fs::write(&file, format!("{nowhere}{MEMORY}")).expect("a file");
     for (name, value, says) in [
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: only `http/protobuf` is built"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://collector", "TLS is not built"),
     ] {
         let mut command = meshgate();
+        command.arg("--config").arg(&file);
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318").env(name, value);
         let done = command.stdout(Stdio::null()).output().expect("the binary starts");
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
