@@ -93,7 +93,7 @@ impl Traces {
         match tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(left)).await {
             Ok(Ok(())) => {}
             Ok(Err(problem)) => {
-                tracing::warn!(%problem, "the collector has not taken the last trace spans: they are lost")
+                tracing::warn!(%problem, "the collector has not taken the last trace spans: they are lost");
             }
             Err(problem) => tracing::error!(%problem, "the last trace spans could not be sent: a bug"),
         }

@@ -176,7 +176,7 @@ async fn without_a_collector_publishes_are_answered_and_losses_counted() {
     drop(closed);
     let variables = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &*url),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "200"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "2000"), // meanwhile the queue is full
         ("OTEL_BSP_MAX_QUEUE_SIZE", "5"),
         AT_ONCE,
     ];

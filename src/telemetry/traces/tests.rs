@@ -1,4 +1,4 @@
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use meshgate_api::{event::Event, outcome::Rejection};
 use opentelemetry::trace::{SpanContext, TraceFlags};
@@ -12,7 +12,7 @@ use crate::publish::Refused;
 
 /// Hands on every span as it ends.
 #[derive(Debug)]
-struct Ended(std::sync::mpsc::Sender<SpanData>);
+struct Ended(SyncSender<SpanData>);
 
 impl SpanProcessor for Ended {
     fn on_start(&self, _span: &mut Span, _context: &Context) {}
@@ -31,7 +31,7 @@ impl SpanProcessor for Ended {
 }
 
 fn traces() -> (Traces, Receiver<SpanData>) {
-    let (ended, spans) = channel();
+    let (ended, spans) = sync_channel(10);
     let sampler = Sampler::ParentBased(Box::new(Sampler::AlwaysOn));
     let provider = SdkTracerProvider::builder().with_sampler(sampler).with_span_processor(Ended(ended)).build();
     (Traces::over(provider), spans)
@@ -128,7 +128,7 @@ impl SpanExporter for Stuck {
 #[test]
 fn what_the_queue_has_no_room_for_is_counted() {
     let dropped = EventCounter::default();
-    let (go, waits) = channel();
+    let (go, waits) = sync_channel(1);
     let room = queue::Room::new(3, dropped.clone());
     let queue = Queue::new(Stuck(waits.into()), room.clone());
     let traces = Traces::over(SdkTracerProvider::builder().with_span_processor(queue).build());

@@ -65,7 +65,7 @@ fn what_travels_on_is_the_spans_own_context() {
     let arrived = headers(&[("tracestate", "a=1"), ("traceparent", &parent), ("x", "y"), ("tracestate", "b=2")]);
     let continued = read(&arrived).expect("a context");
     let continued = SpanContext::new(continued.trace_id(), span, continued.trace_flags(), false, TraceState::NONE);
-    let mut goes_on = arrived.clone();
+    let mut goes_on = arrived;
     write(&mut goes_on, &continued);
     let own = format!("00-{TRACE}-00f067aa0ba902b7-03");
     assert_eq!(goes_on, headers(&[("tracestate", "a=1"), ("x", "y"), ("tracestate", "b=2"), ("traceparent", &own)]));
