@@ -140,8 +140,10 @@ fn attributes(listener: Listener, Message { channel, event, .. }: &Message) -> V
     ]);
     let known = texts.into_iter().filter_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?)));
     attributes.extend(known.map(|(name, text)| KeyValue::new(name, text.to_string())));
-    let bytes = event.data.as_ref().map_or(0, |data| data.len());
-    attributes.push(KeyValue::new("messaging.message.body.size", i64::try_from(bytes).unwrap_or(i64::MAX)));
+    if let Some(data) = &event.data {
+        let bytes = i64::try_from(data.len()).unwrap_or(i64::MAX);
+        attributes.push(KeyValue::new("messaging.message.body.size", bytes));
+    }
     attributes
 }
 
