@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, Uri, header},
+    http::{Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -90,6 +90,10 @@ fn router(admin: Admin) -> Router {
                 StatusCode::NOT_FOUND,
                 "the admin listener has /livez, /readyz, /metrics, /status and /explain",
             )
+        })
+        .method_not_allowed_fallback(async |method: Method| {
+            let detail = format!("{method} is not served here: use POST for /explain and GET for all else");
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail)
         })
         .layer(CatchPanicLayer::custom(panicked))
         .with_state(Arc::new(admin))

@@ -32,6 +32,7 @@ impl Flow {
     pub(super) fn go_over(&mut self) {
         let snapshot = Arc::clone(&self.gateway.now());
         let mut left = std::mem::take(&mut self.sources);
+        // Where no route overlaps the filter any more there is nothing to read, until another reload brings one.
         let plan = snapshot.router.plan(&self.filter).unwrap_or_default();
         self.sources = plan.into_iter().map(|source| self.take_over(source, &mut left, &snapshot)).collect();
         self.superseded = snapshot.superseded.clone();

@@ -10,11 +10,9 @@ mod recovery;
 mod sharing;
 mod storms;
 
-use std::io::Write;
-
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::harness::{broker::Broker, eventually, gateway::Gateway};
+use crate::harness::{broker::Broker, eventually, gateway::Gateway, tell};
 
 /// One test at a time.
 async fn turn() -> MutexGuard<'static, ()> {
@@ -41,9 +39,4 @@ async fn gateway(broker: &Broker) -> Gateway {
     let gateway = gateway_in_front_of(broker);
     eventually("ready", async || (gateway.ask_admin("/readyz").await.status() == 200).then_some(())).await;
     gateway
-}
-
-/// Shows a figure also when the test succeeds.
-fn tell(line: impl std::fmt::Display) {
-    writeln!(std::io::stderr(), "durability: {line}").expect("stderr takes it");
 }

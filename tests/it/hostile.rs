@@ -116,6 +116,11 @@ async fn beyond_the_connections_that_there_may_be_clients_wait() {
     held.pop();
     timeout(PATIENCE, late.read_exact(&mut answer)).await.expect("accepted now").expect("an answer");
     assert_eq!(&answer, b"HTTP/1.1 202");
+
+    let mut later = client(&gateway, "POST /channels/a HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\nx").await;
+    gateway.rewrite(&format!("{MEMORY}{}", LIMITS.replace("connections: 40", "connections: 41")));
+    timeout(PATIENCE, later.read_exact(&mut answer)).await.expect("accepted now").expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 202", "there may be more now");
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::{cell::Cell, fmt::Write, fs, os::unix::fs::symlink};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{
     eventually,
     gateway::{Gateway, MEMORY, problem},
     sse::Stream,
+    websocket::Socket,
 };
 
 /// Each channel on a topic of the same name, in one memory connector.
@@ -221,6 +222,32 @@ async fn a_standing_read_goes_on_with_the_connector_that_replaces_another() {
     taken_over(&gateway, 1).await;
     gateway.store("a", "2").await;
     assert_eq!(stream.ids(1).await, ["2"]);
+}
+
+#[tokio::test]
+async fn members_of_a_group_go_over_to_new_routes_and_confirm_across_it() {
+    let gateway = Gateway::start(&routes(&["a/1", "b"]));
+    let mut member = Socket::open(&gateway, "a/**?group=g").await;
+    gateway.store("a/1", "confirmed later").await;
+    gateway.store("a/1", "never confirmed").await;
+    let first = member.event().await;
+    assert_eq!(member.event().await["id"], "never confirmed");
+    gateway.rewrite(&routes(&["a/1", "b", "c"]));
+    taken_over(&gateway, 1).await;
+    member.settle("ack", json!({ "deliverytags": [first["deliverytag"]] })).await;
+    gateway.store("a/1", "after").await;
+    assert_eq!(member.event().await["id"], "after", "topics that stay are not interrupted");
+
+    gateway.rewrite(&routes(&["a/1", "a/2"]));
+    taken_over(&gateway, 2).await;
+    gateway.store("a/2", "elsewhere").await;
+    let mut rest = member.ids(3).await;
+    rest.sort_unstable();
+    assert_eq!(
+        rest,
+        ["after", "elsewhere", "never confirmed"],
+        "what is not confirmed comes again, and from new topics all"
+    );
 }
 
 #[tokio::test]

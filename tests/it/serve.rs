@@ -44,6 +44,9 @@ async fn says_how_it_is() {
     assert_eq!(status["format"], 1);
     assert_eq!(status["routes"][0]["published"]["stored"], 1);
     assert_eq!(problem(gateway.ask_admin("/nothing").await).await["status"], 404);
+    let wrong = gateway.ask_admin("/explain").await;
+    assert_eq!((wrong.status().as_u16(), &wrong.headers()["allow"]), (405, &"POST".parse().expect("a value")));
+    assert!(problem(wrong).await["detail"].as_str().is_some_and(|detail| detail.contains("POST for /explain")));
 }
 
 #[tokio::test]

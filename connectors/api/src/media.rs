@@ -8,7 +8,8 @@ pub const BATCH_JSON: &str = "application/cloudevents-batch+json";
 /// `type/subtype` without its parameters.
 #[must_use]
 pub fn essence(media_type: &str) -> &str {
-    media_type.split(';').next().unwrap_or(media_type).trim()
+    let end = media_type.bytes().position(|byte| byte == b';').unwrap_or(media_type.len());
+    media_type[..end].trim()
 }
 
 /// Whether the type without its parameters is `expected`, in whatever case.

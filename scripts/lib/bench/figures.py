@@ -28,6 +28,14 @@ def routes(rig):
     yield from throughput("HTTP → Kafka, 100 routes and a filter", comparison, 0.95, 1.05)
 
 
+def h2c(rig):
+    """HTTP/2 without TLS → memory, 64 connections of 4 streams, against `yardstick http`"""
+    pairs = rig.compare_over_h2c(rig.embedded_default(), "orders/h2c", "http")
+    what = "h2c → memory, 64 connections of 4 streams"
+    yield at_least(f"{what}: events/s, ratio", statistics.median(a[0] / b[0] for a, b in pairs), 0.80)
+    yield at_most(f"{what}: CPU per event, ratio", statistics.median(a[1] / b[1] for a, b in pairs), 1.30)
+
+
 def websocket(rig):
     """WebSocket → memory with 256 unanswered frames, against HTTP → memory at 64 connections of the same gateway"""
     ratios = []
@@ -127,5 +135,5 @@ def added_latency(rig, configuration, properties):
 
 FIGURES = {
     figure.__name__.replace("_", "-"): figure
-    for figure in (http, routes, websocket, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout)
+    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout)
 }

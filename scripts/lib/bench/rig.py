@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import tempfile
 
+import h2c
 from comparison import Comparison
 from gateway import Failed, Gateway
 
@@ -121,6 +122,22 @@ class Rig(contextlib.ExitStack):
         comparison = Comparison(self.measure([str(each) for each in command], gateway.environment))
         self.notes += [f"the rounds of {side} differ by {share:.0%}" for side, share in comparison.unsteady()]
         return comparison
+
+    def compare_over_h2c(self, gateway, channel, yardstick):
+        """Pairs of what `h2c.load` says of the gateway and of a yardstick, loaded in turn."""
+        data = self.folder / "data"
+        data.write_bytes(b"x" * BYTES)
+        listen, pairs = self.address(), []
+        command = [self.yardstick, *yardstick.split(), "--listen", listen]
+        with gateway, h2c.serving(command, listen) as least:
+            sides = (gateway.process, gateway.http), (least, listen)
+            for number in range(self.rounds):
+                turn = sides if number % 2 == 0 else sides[::-1]
+                pair = [h2c.load(process, f"http://{address}/channels/{channel}", data, SECONDS) for process, address in turn]
+                pairs.append(pair if number % 2 == 0 else pair[::-1])
+                (ours, our_cpu), (theirs, their_cpu) = pairs[-1]
+                print(f"  gateway {ours:.0f} events/s, {our_cpu:.1f} µs; yardstick {theirs:.0f}, {their_cpu:.1f}", flush=True)
+        return pairs
 
     def publish_over_http(self, gateway, channel, connections):
         """Events/s that `wrk` gets confirmed."""

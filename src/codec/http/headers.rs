@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use meshgate_api::{
     Str,
     event::{Draft, InvalidEvent, Value},
@@ -52,20 +52,27 @@ impl<'a> Role<'a> {
     }
 }
 
-/// Where one header's text stands in the buffer; that of an attribute begins with its name.
+/// A header that says something, and where its text stands in the buffer, once it is there: that of an attribute begins with its name.
 struct Piece<'a> {
     role: Role<'a>,
-    text: Range<usize>,
+    value: &'a [u8],
+    text: Option<Range<usize>>,
+}
+
+impl<'a> Piece<'a> {
+    fn of((name, value): (&'a HeaderName, &'a HeaderValue)) -> Option<Self> {
+        Some(Self { role: Role::of(name.as_str())?, value: value.as_bytes(), text: None })
+    }
 }
 
 pub(super) fn read(headers: &HeaderMap, channel: &str) -> Result<Found, DecodeError> {
     let mut found = Found { channel: Str::new(), attributes: None, content_type: None, trace: Headers::new() };
-    let mut pieces = SmallVec::<[Piece<'_>; 16]>::new();
-    let lengths = roles(headers).map(|(role, value)| role.name().len() + value.len());
+    let mut pieces: SmallVec<[_; 16]> = headers.iter().filter_map(Piece::of).collect();
+    let lengths = pieces.iter().map(|piece| piece.role.name().len() + piece.value.len());
     let mut text = String::with_capacity(channel.len() + lengths.sum::<usize>());
     text.push_str(channel);
-    for (role, value) in roles(headers) {
-        let start = text.len();
+    for Piece { role, value, text: place } in &mut pieces {
+        let (role, value, start) = (*role, *value, text.len());
         match role {
             Role::Attribute(name) => {
                 let draft = found.attributes.get_or_insert_default();
@@ -80,19 +87,19 @@ pub(super) fn read(headers: &HeaderMap, channel: &str) -> Result<Found, DecodeEr
             Role::Trace(_) => text.push_str(std::str::from_utf8(value).unwrap_or_default()),
             Role::ContentEncoding => identity(value)?,
         }
-        pieces.push(Piece { role, text: start..text.len() });
+        *place = Some(start..text.len());
     }
     let text = Str::from(text);
     found.channel = text.slice_ref(&text[..channel.len()]);
-    for piece in pieces {
-        found.take(&piece, &text)?;
+    for piece in &pieces {
+        found.take(piece, &text)?;
     }
     Ok(found)
 }
 
 impl Found {
     fn take(&mut self, piece: &Piece<'_>, buffer: &Str) -> Result<(), DecodeError> {
-        let text = &buffer[piece.text.clone()];
+        let Some(text) = piece.text.clone().map(|place| &buffer[place]) else { return Ok(()) };
         match piece.role {
             Role::Attribute(name) => {
                 let (name, value) = text.split_at(name.len());
@@ -111,10 +118,6 @@ impl Found {
         }
         Ok(())
     }
-}
-
-fn roles(headers: &HeaderMap) -> impl Iterator<Item = (Role<'_>, &[u8])> {
-    headers.iter().filter_map(|(name, value)| Some((Role::of(name.as_str())?, value.as_bytes())))
 }
 
 /// Appends the name and what the value says.

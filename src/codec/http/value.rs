@@ -16,11 +16,15 @@ pub fn encode(text: &str) -> Cow<'_, str> {
 
 /// Appends what a header's value says to `text`: quotes undone, then percent-encoding, once. The error says what is wrong with it.
 pub(super) fn decode_into(value: &[u8], text: &mut String) -> Result<(), &'static str> {
-    let printable = value.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    let (mut printable, mut plain) = (true, true);
+    for byte in value {
+        printable &= matches!(byte, b' '..=b'~');
+        plain &= !matches!(byte, b'"' | b'%');
+    }
     let Some(value) = std::str::from_utf8(value).ok().filter(|_| printable) else {
         return Err("must be printable ASCII in a header: percent-encode the bytes of its UTF-8");
     };
-    if !value.contains(['"', '%']) {
+    if plain {
         text.push_str(value);
         return Ok(());
     }

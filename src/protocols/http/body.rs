@@ -58,13 +58,15 @@ pub(in crate::protocols) struct Budget {
 /// Bytes taken from the budget, until they are dropped.
 pub(in crate::protocols) struct Share {
     budget: Arc<Budget>,
+    limit: usize,
     taken: usize,
 }
 
 /// Reads the whole body, no more than `max_body` bytes of it and no longer than `limits.body_timeout`. What a refused client still sends
 /// is left to its connection.
 pub(super) async fn take(http: &Http, headers: &HeaderMap, body: &mut Incoming) -> Result<Taken, Problem> {
-    let max_body = http.max_body();
+    let limits = http.gateway.now().limits;
+    let max_body = limits.connectors.max_body;
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     if announced.is_some_and(|length| length > max_body) || body.size_hint().lower() > max_body as u64 {
         return Err(too_large(max_body));
@@ -72,7 +74,7 @@ pub(super) async fn take(http: &Http, headers: &HeaderMap, body: &mut Incoming) 
     refuse_encodings(headers)?;
     let mut share = Share::none(&http.in_flight);
     let mut overhead = OVERHEAD;
-    let mut patience = Patience { time: http.body_timeout(), alarm: None };
+    let mut patience = Patience { time: limits.body_timeout, alarm: None };
     let mut first = Bytes::new();
     let mut whole = BytesMut::new();
     while let Some(frame) = patience.next(body).await? {
@@ -173,7 +175,7 @@ impl fmt::Debug for Budget {
 impl Share {
     /// None yet.
     pub(super) fn none(budget: &Arc<Budget>) -> Self {
-        Self { budget: budget.clone(), taken: 0 }
+        Self { budget: budget.clone(), limit: (budget.limit)(), taken: 0 }
     }
 
     /// `None`: so much is not left.
@@ -183,13 +185,15 @@ impl Share {
     }
 
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let limit = (self.budget.limit)();
-        if self.taken + bytes > limit {
+        if bytes == 0 {
+            return Ok(());
+        }
+        if self.taken + bytes > self.limit {
             let detail =
                 "so many events at once are more than `limits.in_flight` allows: publish them in smaller batches";
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= limit);
+        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.limit);
         if self.budget.taken.fetch_update(Relaxed, Relaxed, more).is_err() {
             let detail = "as much as `limits.in_flight` allows is being published already";
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1));

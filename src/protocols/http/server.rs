@@ -22,6 +22,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout,
 };
 
 use super::{socket::Socket, timer::HeadTimer};
@@ -45,6 +46,8 @@ const EARLY_RESETS: usize = 20;
 const FAULTY_RESETS: usize = 200;
 /// After `accept` failed (mostly: no file descriptors left), wait so long for something to be closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// While no more connections are accepted, the bounds are asked so often whether there may be more now.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 /// Between two lines that say that no more connections are accepted.
 const FULL_AGAIN: Duration = Duration::from_secs(60);
 
@@ -116,7 +119,8 @@ impl Server {
                 accepted = self.accept(&mut places) => accepted,
             };
             let (stream, place) = match accepted {
-                Ok(accepted) => accepted,
+                Ok(Some(accepted)) => accepted,
+                Ok(None) => continue,
                 Err(problem) => {
                     tracing::warn!(%problem, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -139,12 +143,13 @@ impl Server {
         all_closed.recv().await; // `None`, when every connection has dropped its sender
     }
 
-    /// The next connection, once there is a place for it. Cancel-safe.
-    async fn accept(&self, places: &mut Places) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
-        let place = places.take().await?;
+    /// The next connection; `None` if there is still no place for it. Cancel-safe.
+    async fn accept(&self, places: &mut Places) -> io::Result<Option<(TcpStream, OwnedSemaphorePermit)>> {
+        let Ok(place) = timeout(FULL_PAUSE, places.take()).await else { return Ok(None) };
+        let place = place?;
         let (stream, _) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok((stream, place))
+        Ok(Some((stream, place)))
     }
 }
 

@@ -10,7 +10,9 @@ pub mod sse;
 pub mod websocket;
 
 use std::{
+    fmt::Display,
     future::Future,
+    io::Write,
     time::{Duration, Instant},
 };
 
@@ -27,4 +29,9 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: i
         assert!(begun.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Shows a figure also when the test succeeds.
+pub fn tell(line: impl Display) {
+    writeln!(std::io::stderr(), "{line}").expect("stderr takes it");
 }
