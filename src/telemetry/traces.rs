@@ -32,11 +32,13 @@ mod queue;
 
 use environment::{SERVICE_NAME, Settings};
 use export::Exporter;
-use queue::Queue;
+use queue::{Queue, Room};
 
 /// What the gateway calls itself where nobody else has named it.
 const SERVICE: &str = env!("CARGO_PKG_NAME");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// Bytes that a span keeps of each text: what clients send may be long, and thousands of spans may wait.
+const TEXT: usize = 1024;
 /// What the gateway's end waits for the collector, at most: events are all stored by then.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -59,17 +61,17 @@ impl Traces {
     /// with it. Spans that are lost are counted in `dropped`. Within a tokio runtime, which then does the sending.
     pub fn from_environment(dropped: EventCounter) -> Result<Self, String> {
         let variable = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        let Some(Settings { collector, headers, timeout, sampler, queue }) = environment::read(variable)? else {
+        let Some(Settings { collector, headers, timeout, sampler, batches }) = environment::read(variable)? else {
             return Ok(Self::default());
         };
         tracing::info!(collector = collector.origin().ascii_serialization(), "trace spans are exported");
         let resource = resource(variable(SERVICE_NAME).filter(|name| !name.is_empty()));
-        let room = queue::Room::new(queue, dropped.clone());
+        let room = Room::new(batches.queue, dropped.clone());
         let exporter = Exporter::new(collector, headers, timeout, room.clone(), dropped)?;
         let provider = SdkTracerProvider::builder()
             .with_resource(resource)
             .with_sampler(sampler)
-            .with_span_processor(Queue::new(exporter, room))
+            .with_span_processor(Queue::new(exporter, room, batches))
             .build();
         Ok(Self::over(provider))
     }
@@ -139,7 +141,7 @@ fn attributes(listener: Listener, Message { channel, event, .. }: &Message) -> V
         KeyValue::new("meshgate.listener", listener.name()),
     ]);
     let known = texts.into_iter().filter_map(|(name, text)| Some((name, text.filter(|text| !text.is_empty())?)));
-    attributes.extend(known.map(|(name, text)| KeyValue::new(name, text.to_string())));
+    attributes.extend(known.map(|(name, text)| KeyValue::new(name, kept(text).to_owned())));
     if let Some(data) = &event.data {
         let bytes = i64::try_from(data.len()).unwrap_or(i64::MAX);
         attributes.push(KeyValue::new("messaging.message.body.size", bytes));
@@ -174,9 +176,13 @@ fn end(mut span: Span, outcome: &Outcome) {
     span.set_attribute(KeyValue::new("meshgate.outcome", outcome.name()));
     if !matches!(outcome, Outcome::Stored(_)) {
         span.set_attribute(KeyValue::new("error.type", outcome.name()));
-        span.set_status(Status::error(outcome.detail().to_owned()));
+        span.set_status(Status::error(kept(outcome.detail()).to_owned()));
     }
     span.end();
+}
+
+fn kept(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT)]
 }
 
 /// Who the spans are from: `OTEL_SERVICE_NAME`, else what `OTEL_RESOURCE_ATTRIBUTES` say, else the gateway's own name.

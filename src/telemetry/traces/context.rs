@@ -8,6 +8,8 @@ const TRACEPARENT: &str = "traceparent";
 const TRACESTATE: &str = "tracestate";
 /// `sampled` and `random`: the flags that travel on.
 const KNOWN_FLAGS: u8 = 0b11;
+/// Bytes of a state that everyone keeps.
+const STATE: usize = 512;
 
 /// The context that a message arrived with; without one that can be read, a trace begins here.
 pub(super) fn read(headers: &Headers) -> Option<SpanContext> {
@@ -52,10 +54,10 @@ fn parse(text: &str) -> Option<(TraceId, SpanId, TraceFlags)> {
     (may_end_here && is_valid).then_some((trace, span, flags))
 }
 
-/// What cannot be read is not kept with the span; the header travels on all the same.
+/// What cannot be read, or is longer than must be kept, is not kept with the span; the header travels on all the same.
 fn state(headers: &Headers) -> TraceState {
-    let all: Vec<&str> = values(headers, TRACESTATE).collect();
-    all.join(",").parse().unwrap_or_default()
+    let all = values(headers, TRACESTATE).collect::<Vec<_>>().join(",");
+    if all.len() > STATE { TraceState::NONE } else { all.parse().unwrap_or_default() }
 }
 
 #[cfg(test)]

@@ -20,6 +20,10 @@ const PATH: &str = "v1/traces";
 const TIMEOUT: u64 = 10_000;
 /// Spans.
 const QUEUE: usize = 2048;
+/// Spans.
+const BATCH: usize = 512;
+/// In milliseconds.
+const DELAY: u64 = 5_000;
 
 /// How spans are exported.
 #[derive(Debug)]
@@ -32,8 +36,19 @@ pub(super) struct Settings {
     pub(super) timeout: Duration,
     /// Which traces are exported.
     pub(super) sampler: Sampler,
+    /// When and how many.
+    pub(super) batches: Batches,
+}
+
+/// How spans wait until they are exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Batches {
     /// Spans that may wait.
     pub(super) queue: usize,
+    /// So many are exported at once, and as soon as there are so many.
+    pub(super) most: usize,
+    /// Fewer are exported after this time.
+    pub(super) delay: Duration,
 }
 
 /// The settings; `None` where nobody asks for spans.
@@ -47,9 +62,13 @@ pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Option<S
     Ok(Some(Settings {
         collector: environment.collector()?,
         headers: environment.headers()?,
-        timeout: Duration::from_millis(environment.of_traces("TIMEOUT").parsed("milliseconds")?.unwrap_or(TIMEOUT)),
+        timeout: environment.of_traces("TIMEOUT").milliseconds(TIMEOUT)?,
         sampler: environment.sampler()?,
-        queue: environment.queue()?,
+        batches: Batches {
+            queue: environment.get("OTEL_BSP_MAX_QUEUE_SIZE").spans(QUEUE)?,
+            most: environment.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE").spans(BATCH)?,
+            delay: environment.get("OTEL_BSP_SCHEDULE_DELAY").milliseconds(DELAY)?,
+        },
     }))
 }
 
@@ -148,20 +167,23 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
         let ratio = variable.parsed("a number from 0 to 1")?.unwrap_or(1.0);
         if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err(variable.refused("use a number from 0 to 1")) }
     }
-
-    fn queue(&self) -> Result<usize, String> {
-        let variable = self.get("OTEL_BSP_MAX_QUEUE_SIZE");
-        match variable.parsed("a number of spans")?.unwrap_or(QUEUE) {
-            0 => Err(variable.refused("use at least 1")),
-            spans => Ok(spans),
-        }
-    }
 }
 
 impl Variable {
     fn parsed<T: FromStr>(&self, unit: &str) -> Result<Option<T>, String> {
         let parsed = self.value.as_deref().map(T::from_str).transpose();
         parsed.map_err(|_| self.refused(&format!("use {unit}")))
+    }
+
+    fn milliseconds(&self, default: u64) -> Result<Duration, String> {
+        Ok(Duration::from_millis(self.parsed("milliseconds")?.unwrap_or(default)))
+    }
+
+    fn spans(&self, default: usize) -> Result<usize, String> {
+        match self.parsed("a number of spans")?.unwrap_or(default) {
+            0 => Err(self.refused("use at least 1")),
+            spans => Ok(spans),
+        }
     }
 
     fn refused(&self, advice: &str) -> String {

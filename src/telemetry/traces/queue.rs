@@ -15,6 +15,7 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
 };
 
+use super::environment::Batches;
 use crate::telemetry::EventCounter;
 
 /// How many spans may wait, and how many do.
@@ -50,9 +51,16 @@ impl Room {
 
 impl Queue {
     /// `exporter` says when spans have left the `room`.
-    pub(super) fn new(exporter: impl SpanExporter + 'static, room: Room) -> Self {
-        let bounds = BatchConfigBuilder::default().with_max_queue_size(room.spans).build();
-        Self { room, batches: BatchSpanProcessor::new(exporter, bounds) }
+    pub(super) fn new(
+        exporter: impl SpanExporter + 'static,
+        room: Room,
+        Batches { queue, most, delay }: Batches,
+    ) -> Self {
+        let bounds = BatchConfigBuilder::default()
+            .with_max_queue_size(queue)
+            .with_max_export_batch_size(most)
+            .with_scheduled_delay(delay);
+        Self { room, batches: BatchSpanProcessor::new(exporter, bounds.build()) }
     }
 }
 

@@ -7,7 +7,7 @@ use opentelemetry_sdk::{
     trace::{Sampler, SpanData, SpanExporter, SpanProcessor},
 };
 
-use super::*;
+use super::{environment::Batches, *};
 use crate::publish::Refused;
 
 /// Hands on every span as it ends.
@@ -114,6 +114,14 @@ fn what_could_not_be_read_has_a_span_of_what_is_known() {
     assert_eq!(span.parent_span_id.to_string(), "b7ad6b7169203331");
 }
 
+#[test]
+fn long_texts_are_cut() {
+    let (traces, ended) = traces();
+    drop(traces.open(Listener::Http, &mut [Ok(Arc::new(message(&format!("a{}", "ä".repeat(10_000)), None)))]));
+    let id = attribute(&ended.try_recv().expect("a span"), "cloudevents.event_id");
+    assert_eq!(id.map(|id| id.len()), Some(1023), "whole characters");
+}
+
 /// Takes nothing until it is let go.
 #[derive(Debug)]
 struct Stuck(std::sync::Mutex<Receiver<()>>);
@@ -129,8 +137,9 @@ impl SpanExporter for Stuck {
 fn what_the_queue_has_no_room_for_is_counted() {
     let dropped = EventCounter::default();
     let (go, waits) = sync_channel(1);
-    let room = queue::Room::new(3, dropped.clone());
-    let queue = Queue::new(Stuck(waits.into()), room.clone());
+    let batches = Batches { queue: 3, most: 3, delay: Duration::from_secs(1) };
+    let room = Room::new(batches.queue, dropped.clone());
+    let queue = Queue::new(Stuck(waits.into()), room.clone(), batches);
     let traces = Traces::over(SdkTracerProvider::builder().with_span_processor(queue).build());
     for _ in 0..10 {
         drop(traces.open(Listener::Http, &mut [Ok(Arc::new(message("1", None)))]));

@@ -55,6 +55,15 @@ fn the_state_of_a_trace_is_one_list() {
     let state = |headers| read(&headers).map(|context| context.trace_state().header());
     let two = headers(&[("tracestate", "a=1"), ("traceparent", &parent), ("tracestate", "b=2,c=3")]);
     assert_eq!(state(two).as_deref(), Some("a=1,b=2,c=3"));
+    let long = format!("a={}", "x".repeat(250));
+    let three = [
+        ("tracestate", &*long),
+        ("traceparent", &*parent),
+        ("tracestate", &*long.replace('a', "b")),
+        ("tracestate", "c=3456789"),
+    ];
+    assert_eq!(state(headers(&three[..3])).map(|state| state.len()), Some(505));
+    assert_eq!(state(headers(&three)).as_deref(), Some(""), "515 bytes");
     assert_eq!(state(headers(&[("tracestate", "no list"), ("traceparent", &parent)])).as_deref(), Some(""));
 }
 

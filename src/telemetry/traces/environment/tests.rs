@@ -42,6 +42,8 @@ fn what_cannot_be_is_an_error_that_names_its_variable() {
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "always_on"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "a number of spans"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "at least 1"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0", "at least 1"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "5s", "use milliseconds"),
     ] {
         let problem = settings(&[ENDPOINT, (name, value)]).expect_err(name);
         assert!(problem.starts_with(&format!("{name}={value}: ")) && problem.contains(advice), "{problem}");
@@ -64,11 +66,13 @@ fn a_variable_for_traces_wins_over_the_one_for_all_signals() {
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "authorization=Bearer%20x%3D1 , tenant = mesh,"),
         ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2500"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "7"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
     ];
-    let Settings { headers, timeout, queue, .. } = settings(&all).expect("good").expect("asked for");
+    let Settings { headers, timeout, batches, .. } = settings(&all).expect("good").expect("asked for");
     let pairs: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("text"))).collect();
     assert_eq!(pairs, [("authorization", "Bearer x=1"), ("tenant", "mesh")]);
-    assert_eq!((timeout, queue), (Duration::from_millis(2500), 7));
+    assert_eq!(timeout, Duration::from_millis(2500));
+    assert_eq!(batches, Batches { queue: 7, most: 512, delay: Duration::from_millis(100) });
 }
 
 #[test]
