@@ -17,7 +17,7 @@ pub mod http;
 pub mod websocket;
 
 /// Extensions that show a reader where an event stands; they are taken off when it is published again.
-pub const META_EXTENSIONS: [&str; 2] = ["meshgatecursor", "meshgatechannel"];
+pub const META_EXTENSIONS: [&str; 2] = [event::CURSOR_EXTENSION, event::CHANNEL_EXTENSION];
 
 /// Why what a client sent is no event that the gateway takes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -79,12 +79,12 @@ pub struct RouteCounters {
     /// By route: events on which one of its filters erred.
     filter_errors: Vec<EventCounter>,
     /// By route: deliveries to subscribers.
-    delivered: Vec<Deliveries>,
+    delivered: Vec<DeliveryCounters>,
 }
 
 /// Counts one route's deliveries. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Deliveries(Arc<[EventCounter; DELIVERY_NAMES.len()]>);
+pub struct DeliveryCounters(Arc<[EventCounter; DELIVERY_NAMES.len()]>);
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -159,7 +159,7 @@ impl Metrics {
         let delivered = |route| {
             let counter =
                 |outcome| self.deliver.get_or_create_owned(&labels(&[("route", route), ("outcome", outcome)]));
-            Deliveries(Arc::new(DELIVERY_NAMES.map(counter)))
+            DeliveryCounters(Arc::new(DELIVERY_NAMES.map(counter)))
         };
         let published = |listener: &Listener| {
             names().map(|route| by_outcome(&self.publish, &[("listener", listener.name()), ("route", route)])).collect()
@@ -251,7 +251,7 @@ impl RouteCounters {
 
     /// Counts deliveries of a route.
     #[must_use]
-    pub fn delivered(&self, route: usize) -> &Deliveries {
+    pub fn delivered(&self, route: usize) -> &DeliveryCounters {
         &self.delivered[route]
     }
 
@@ -262,7 +262,7 @@ impl RouteCounters {
     }
 }
 
-impl Deliveries {
+impl DeliveryCounters {
     /// One more was written to a subscriber.
     pub fn written(&self) {
         self.0[0].inc();
