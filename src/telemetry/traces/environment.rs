@@ -1,7 +1,7 @@
 //! What the environment says of exporting spans, by the names of the OpenTelemetry specification ("Environment Variable Specification",
 //! "OpenTelemetry Protocol Exporter"). What the gateway cannot do is an error, never left out silently.
 
-use std::{str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
@@ -22,6 +22,10 @@ const TIMEOUT: u64 = 10_000;
 const QUEUE: usize = 2048;
 /// Spans.
 const BATCH: usize = 512;
+/// Up to an hour.
+const MILLISECONDS: RangeInclusive<u64> = 1..=3_600_000;
+/// The queue has its memory from the start.
+const SPANS: RangeInclusive<usize> = 1..=1_000_000;
 /// In milliseconds.
 const DELAY: u64 = 5_000;
 
@@ -165,7 +169,8 @@ impl<F: Fn(&str) -> Option<String>> Environment<F> {
     fn ratio(&self) -> Result<f64, String> {
         let variable = self.get("OTEL_TRACES_SAMPLER_ARG");
         let ratio = variable.parsed("a number from 0 to 1")?.unwrap_or(1.0);
-        if (0.0..=1.0).contains(&ratio) { Ok(ratio) } else { Err(variable.refused("use a number from 0 to 1")) }
+        let within = (0.0..=1.0).contains(&ratio).then_some(ratio);
+        within.ok_or_else(|| variable.refused("use a number from 0 to 1"))
     }
 }
 
@@ -176,14 +181,14 @@ impl Variable {
     }
 
     fn milliseconds(&self, default: u64) -> Result<Duration, String> {
-        Ok(Duration::from_millis(self.parsed("milliseconds")?.unwrap_or(default)))
+        let time = self.parsed("milliseconds")?.unwrap_or(default);
+        let within = MILLISECONDS.contains(&time).then_some(Duration::from_millis(time));
+        within.ok_or_else(|| self.refused("use 1 to 3600000 milliseconds"))
     }
 
     fn spans(&self, default: usize) -> Result<usize, String> {
-        match self.parsed("a number of spans")?.unwrap_or(default) {
-            0 => Err(self.refused("use at least 1")),
-            spans => Ok(spans),
-        }
+        let spans = self.parsed("a number of spans")?.unwrap_or(default);
+        SPANS.contains(&spans).then_some(spans).ok_or_else(|| self.refused("use 1 to 1000000 spans"))
     }
 
     fn refused(&self, advice: &str) -> String {

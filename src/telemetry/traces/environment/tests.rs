@@ -41,9 +41,12 @@ fn what_cannot_be_is_an_error_that_names_its_variable() {
         ("OTEL_TRACES_EXPORTER", "console", "use `otlp` or `none`"),
         ("OTEL_TRACES_SAMPLER", "jaeger_remote", "always_on"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "many", "a number of spans"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "at least 1"),
-        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0", "at least 1"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "0", "use 1 to"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1000001", "use 1 to"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0", "use 1 to"),
         ("OTEL_BSP_SCHEDULE_DELAY", "5s", "use milliseconds"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "0", "use 1 to"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "18446744073709551615", "use 1 to"),
     ] {
         let problem = settings(&[ENDPOINT, (name, value)]).expect_err(name);
         assert!(problem.starts_with(&format!("{name}={value}: ")) && problem.contains(advice), "{problem}");
