@@ -88,7 +88,7 @@ impl Traces {
         Spans(submissions.iter_mut().map(|submission| begin(tracer, listener, submission)).collect())
     }
 
-    /// Sends what waits, as far as that is done before `deadline` and [`PATIENCE`]. From then on nothing is traced.
+    /// Sends what waits, as far as that is done before `deadline` and within 5 s. From then on nothing is traced.
     pub async fn close(&self, deadline: Instant) {
         let Some(Tracing { provider, .. }) = self.0.clone() else { return };
         let left = deadline.saturating_duration_since(Instant::now()).min(PATIENCE);
