@@ -17,4 +17,5 @@ mod quickstart;
 mod reload;
 mod serve;
 mod subscribe;
+mod traces;
 mod websocket;
