@@ -29,7 +29,7 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     query::none(&head.uri)?;
     let gateway = &http.gateway;
-    let mut body = body::take(http, &head.headers, body).await?;
+    let mut body = body::take(http, head, body).await?;
     let refused = |error| refused(error, channel, &head.headers);
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) =
         match decode(&head.headers, body.bytes.clone(), channel) {
