@@ -33,6 +33,7 @@ use crate::{
     publish::Receipt,
 };
 
+pub(crate) mod exposition;
 mod logs;
 mod traces;
 pub use logs::{LogFormat, start_logging};
