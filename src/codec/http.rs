@@ -111,7 +111,17 @@ fn binary(mut draft: Draft, content_type: Option<Str>, body: Bytes) -> Result<Ev
     if let Some(media_type) = content_type {
         draft.set_datacontenttype(media_type);
     }
-    Ok(draft.finish(data)?)
+    let missing = draft.missing();
+    draft.finish(data).map_err(|fault| match missing.split_first() {
+        Some((first, others)) => DecodeError { detail: header_missing(first, others), ..fault.into() },
+        None => fault.into(),
+    })
+}
+
+/// Who sends headers looks for a header.
+fn header_missing(first: &str, others: &[&str]) -> String {
+    let others: String = others.iter().map(|other| format!(", and so is `ce-{other}`")).collect();
+    format!("header `ce-{first}` is missing{others}")
 }
 
 /// An empty body is no data unless something says of what type it is.
