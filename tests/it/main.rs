@@ -5,6 +5,7 @@
 mod harness;
 
 mod bad_input;
+mod command_line;
 mod description;
 mod durability;
 mod explain;
