@@ -15,6 +15,7 @@ mod origins;
 mod pages;
 mod publish;
 mod quickstart;
+mod readme;
 mod reload;
 mod serve;
 mod subscribe;

@@ -100,6 +100,7 @@ fn exit_codes() {
         (&["check", "no/such/file.yaml"], 78),
         (&["schema"], 0),
         (&["check", "config/meshgate.yaml", "config/reference.yaml", "config/docker.yaml"], 0),
+        (&["check", "examples/compose/meshgate.yaml"], 0),
         (&["healthcheck", "--url", "http://127.0.0.1:1"], 69),
         (&["publish", "a", "x", "--url", "http://127.0.0.1:1"], 69),
         (&["publish", "a", "x", "--url", "localhost:8080"], 64),
