@@ -13,7 +13,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use meshgate_api::{
     Str,
-    event::{Draft, Event},
+    event::{Draft, Event, also_missing},
     json, media,
     message::{Headers, Message},
 };
@@ -113,15 +113,12 @@ fn binary(mut draft: Draft, content_type: Option<Str>, body: Bytes) -> Result<Ev
     }
     let missing = draft.missing();
     draft.finish(data).map_err(|fault| match missing.split_first() {
-        Some((first, others)) => DecodeError { detail: header_missing(first, others), ..fault.into() },
+        Some((first, others)) => {
+            let detail = format!("header `ce-{first}` is missing{}", also_missing(others, "ce-"));
+            DecodeError { detail, ..fault.into() }
+        }
         None => fault.into(),
     })
-}
-
-/// Who sends headers looks for a header.
-fn header_missing(first: &str, others: &[&str]) -> String {
-    let others: String = others.iter().map(|other| format!(", and so is `ce-{other}`")).collect();
-    format!("header `ce-{first}` is missing{others}")
 }
 
 /// An empty body is no data unless something says of what type it is.

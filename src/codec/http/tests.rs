@@ -154,7 +154,7 @@ fn required_attributes_are_named() {
         let error = decoded(&pairs, "").expect_err(value);
         assert!(error.detail.contains(fault), "{error}");
     }
-    let all = "header `ce-specversion` is missing, and so is `ce-id`, and so is `ce-source`, and so is `ce-type`";
+    let all = "header `ce-specversion` is missing; also missing: `ce-id`, `ce-source`, `ce-type`";
     assert_eq!(decoded(&[("ce-x", "1")], EVENT).expect_err("is binary").detail, all);
 }
 

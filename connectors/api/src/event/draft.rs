@@ -115,8 +115,14 @@ impl Draft {
 
 fn is_missing(names: &[&str]) -> Option<InvalidEvent> {
     let (first, others) = names.split_first()?;
-    let others: String = others.iter().map(|other| format!(", and so is `{other}`")).collect();
-    Some(InvalidEvent::new(*first, format!("is missing{others}")))
+    Some(InvalidEvent::new(*first, format!("is missing{}", also_missing(others, ""))))
+}
+
+/// How a sentence goes on that says what is missing first: ``; also missing: `source`, `type` ``, each name behind `prefix`.
+#[must_use]
+pub fn also_missing(others: &[&str], prefix: &str) -> String {
+    let others: Vec<_> = others.iter().map(|other| format!("`{prefix}{other}`")).collect();
+    if others.is_empty() { String::new() } else { format!("; also missing: {}", others.join(", ")) }
 }
 
 fn repeated(name: &str) -> InvalidEvent {
