@@ -24,7 +24,7 @@ use crate::{
     },
     reload::{Leaving, Outcome, Reload, Source},
     shutdown::drain,
-    telemetry::Metrics,
+    telemetry::{Metrics, Traces},
 };
 
 /// Why the gateway did not start.
@@ -41,6 +41,9 @@ pub enum StartError {
     /// A connector refuses to be made.
     #[error("{0}")]
     Config(Problem),
+    /// The environment asks for trace spans in a way that cannot be.
+    #[error("{0}")]
+    Traces(String),
     /// The system does not let signals be caught.
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
@@ -53,14 +56,15 @@ pub async fn serve(
     greet: impl FnOnce(&[(&'static str, String)]),
 ) -> Result<(), StartError> {
     let started = Instant::now();
+    let metrics = Arc::new(Metrics::default());
+    let traces = Traces::from_environment(metrics.spans_dropped.clone()).map_err(StartError::Traces)?;
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let (http, admin) = (config.http.clone(), config.admin.clone());
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| unbound("listeners.http.address", format!("{}: {problem}", http.address)))?;
-    let metrics = Arc::new(Metrics::default());
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
-    let gateway = Arc::new(Gateway::new(snapshot, metrics));
+    let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
     let (unready, not_ready) = drain();
     let (stop, stopping) = drain();
     let mut listeners = vec![("http", server.address().to_string())];
@@ -111,7 +115,7 @@ fn start_reloading(reload: Reload) -> std::io::Result<AbortHandle> {
     Ok(tokio::spawn(reload.run(hangups)).abort_handle())
 }
 
-/// Waits `delay`, stops accepting, lets what is in flight finish, and closes the connectors; all within `grace`.
+/// Waits `delay`, stops accepting, lets what is in flight finish, closes the connectors and sends the last spans; all within `grace`.
 async fn end(gateway: &Gateway, leaving: &Leaving, stop: impl FnOnce(), serving: JoinHandle<()>) {
     let Shutdown { delay, grace } = gateway.now().shutdown;
     let deadline = tokio::time::Instant::now() + grace;
@@ -128,6 +132,7 @@ async fn end(gateway: &Gateway, leaving: &Leaving, stop: impl FnOnce(), serving:
     let snapshot = gateway.now();
     let closing = join_all(snapshot.connectors.iter().map(|named| named.close(deadline)));
     tokio::join!(closing, leaving.close_all(deadline));
+    gateway.traces.close(deadline).await;
 }
 
 /// SIGTERM and SIGINT.

@@ -8,16 +8,12 @@ use std::{
     num::NonZeroUsize,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
-use bytes::Bytes;
 use meshgate_api::{
     Str,
-    connector::{Delivery, ReadError, Record, Settlement, Settler, Start, Subscription},
+    connector::{Delivery, ReadError, Settlement, Start, Subscription},
     cursor::Cursor,
-    event::Event,
-    json,
     topic::TopicSet,
 };
 use smallvec::SmallVec;
@@ -26,13 +22,14 @@ use crate::{
     gateway::{Gateway, Snapshot},
     router::ChannelFilter,
     shutdown::Drain,
-    telemetry::Deliveries,
 };
 
+mod delivered;
 mod event_filter;
 mod joining;
 mod open;
 mod text;
+pub use delivered::{Confirmation, Delivered};
 pub use event_filter::EventFilter;
 pub use open::{From, OpenError, Reading};
 pub use text::Layout;
@@ -83,39 +80,14 @@ pub struct Flow {
     arrived: (usize, smallvec::IntoIter<[Delivery; 1]>),
     /// After what was taken; `None`: the reader asked for no cursors.
     cursor: Option<Cursor>,
-    /// The reader has been told the cursor.
-    is_told: bool,
+    /// The reader knows the cursor.
+    is_reported: bool,
 }
 
 struct OpenSource {
     connector: usize,
     topics: TopicSet,
     subscription: Box<dyn Subscription>,
-}
-
-/// One event for the subscriber.
-#[derive(Debug)]
-pub struct Delivered {
-    record: Arc<Record>,
-    /// Where the record's own note is of another time.
-    note: Option<Box<Note>>,
-    settler: Option<Settler>,
-}
-
-/// In a group the duty to say what became of an event. Dropped unused, the event is delivered again.
-pub struct Confirmation {
-    settler: Settler,
-    deliveries: Option<Deliveries>,
-}
-
-impl Confirmation {
-    /// Says how the delivery ended.
-    pub fn settle(self, settlement: Settlement) {
-        if let Some(deliveries) = &self.deliveries {
-            deliveries.settled(&settlement);
-        }
-        self.settler.settle(settlement);
-    }
 }
 
 impl Flow {
@@ -159,7 +131,7 @@ impl Flow {
         while let Some(Delivery { record, settler }) = self.arrived.1.next() {
             if let Some(cursor) = &mut self.cursor {
                 cursor.positions_mut(&self.snapshot.connectors[connector].name).advance(&record.position, record.next);
-                self.is_told = false;
+                self.is_reported = false;
             }
             let note = Note::of(&record, connector, &self.snapshot);
             let delivered = Delivered { record, note, settler };
@@ -183,45 +155,25 @@ impl Flow {
             })
     }
 
-    /// The event that was taken last as text, with the cursor after it. It is put together once for all who stand at the same place.
-    pub fn text(&mut self, event: &Delivered, layout: &'static Layout) -> Result<Bytes, Ended> {
-        self.is_told = true;
-        let (cursor, limit) = (self.cursor.as_ref(), self.snapshot.limits.cursor);
-        event.note().text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
-    }
-
     /// Whether all has been taken that was stored when it was opened or, later, when it was asked last for more.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
         self.arrived.1.as_slice().is_empty() && self.sources.iter().all(|source| source.subscription.is_at_end())
     }
 
-    /// The event that was taken last as JSON with further extensions: `extra`, and if so asked where it stands.
-    pub fn text_with(&mut self, event: &Delivered, extra: &[(&str, &str)], with_place: bool) -> Result<Bytes, Ended> {
-        let cursor = if with_place { self.stand()? } else { None };
-        let mut extra = SmallVec::<[_; 3]>::from_slice(extra);
-        if with_place {
-            extra.extend(cursor.as_deref().map(|cursor| ("meshgatecursor", cursor)));
-            extra.push(("meshgatechannel", event.channel()));
-        }
-        let mut text = Vec::new();
-        json::encode_into(event.event(), &extra, &mut text);
-        Ok(text.into())
-    }
-
     /// Where reading would go on now, also past events that did not match; `None` if the reader asked for no cursors.
-    pub fn stand(&mut self) -> Result<Option<String>, Ended> {
+    pub fn cursor(&mut self) -> Result<Option<String>, Ended> {
         self.catch_up();
-        self.is_told = true;
+        self.is_reported = true;
         let Some(cursor) = &self.cursor else { return Ok(None) };
         let text = cursor.encode();
         if text.len() > self.snapshot.limits.cursor { Err(Ended::CursorTooLong) } else { Ok(Some(text)) }
     }
 
     /// The same, if it is not what the reader was told last.
-    pub fn news(&mut self) -> Result<Option<String>, Ended> {
+    pub fn changed_cursor(&mut self) -> Result<Option<String>, Ended> {
         self.catch_up();
-        if self.is_told { Ok(None) } else { self.stand() }
+        if self.is_reported { Ok(None) } else { self.cursor() }
     }
 
     /// Moves the cursor past what needs not be taken.
@@ -232,7 +184,7 @@ impl Flow {
                 let positions = cursor.positions_mut(&self.snapshot.connectors[source.connector].name);
                 if positions != source.subscription.positions() {
                     positions.clone_from(source.subscription.positions());
-                    self.is_told = false;
+                    self.is_reported = false;
                 }
             }
         }
@@ -246,37 +198,3 @@ impl Flow {
         Ended::Gone { cursor: cursor.encode(), detail }
     }
 }
-
-impl Delivered {
-    /// Counts it as written to its subscriber.
-    pub fn count(&self) {
-        if let Some(deliveries) = &self.note().delivered {
-            deliveries.written();
-        }
-    }
-
-    /// In a group: what is to be said of it.
-    pub fn confirmation(&mut self) -> Option<Confirmation> {
-        let settler = self.settler.take()?;
-        Some(Confirmation { settler, deliveries: self.note().delivered.clone() })
-    }
-
-    fn note(&self) -> &Note {
-        self.note.as_deref().unwrap_or_else(|| Note::written(&self.record))
-    }
-
-    /// The channel that the event was published to.
-    #[must_use]
-    pub fn channel(&self) -> &str {
-        self.note().owned.as_ref().map_or("", |owned| &owned.channel)
-    }
-
-    /// The event.
-    #[must_use]
-    pub fn event(&self) -> &Event {
-        self.note().owned.as_ref().map_or(&self.record.message.event, |owned| &owned.message.event)
-    }
-}
-
-/// How long a listener waits before it tells a silent subscriber that it is still there.
-pub const HEARTBEAT: Duration = Duration::from_secs(15);

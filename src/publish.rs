@@ -29,8 +29,8 @@ pub type Submission = Result<Arc<Message>, Refused>;
 /// An event that is refused before any route is asked.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// The event's id, as far as it is known.
-    pub id: Str,
+    /// What is known of it: where it was published to, the trace that it belongs to, perhaps its id.
+    pub known: Arc<Message>,
     /// Why.
     pub outcome: Outcome,
 }
@@ -102,11 +102,18 @@ impl Deref for Receipts {
     }
 }
 
+impl From<Refused> for Receipt {
+    fn from(Refused { known, outcome }: Refused) -> Self {
+        Self { id: known.event.id.clone(), route: None, outcome, stored: SmallVec::new() }
+    }
+}
+
 impl Gateway {
     /// Publishes messages in their order; each has its own outcome. Answers within `limits.publish_timeout`. What is served when it
     /// begins is what it works with to its end.
-    pub async fn publish(&self, listener: Listener, submissions: SmallVec<[Submission; 1]>) -> Receipts {
+    pub async fn publish(&self, listener: Listener, mut submissions: SmallVec<[Submission; 1]>) -> Receipts {
         let begun = Instant::now();
+        let spans = self.traces.open(listener, &mut submissions);
         let snapshot = self.now();
         let deadline = begun + answer_within(snapshot.limits.connectors.publish_timeout);
         let mut receipts = SmallVec::new();
@@ -115,12 +122,13 @@ impl Gateway {
             let number = receipts.len();
             receipts.push(match submission {
                 Ok(message) => place(&snapshot, message, number, &mut lots),
-                Err(Refused { id, outcome }) => Receipt { id, route: None, outcome, stored: SmallVec::new() },
+                Err(refused) => refused.into(),
             });
         }
         let mut collected = Collected::new(receipts);
         self.send(&snapshot, lots, deadline, &mut collected).await;
         let each = collected.finish();
+        spans.close(&snapshot.router, &each);
         snapshot.counters.published(listener, &each);
         self.metrics.answered(listener, &each, begun.elapsed());
         Receipts { snapshot, each }

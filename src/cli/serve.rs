@@ -39,7 +39,7 @@ pub(super) fn run(serve: &Serve) -> Exit {
         Err(problem) => {
             say(&problem.to_string());
             match problem {
-                StartError::Config(_) => Exit::BadConfig,
+                StartError::Config(_) | StartError::Traces(_) => Exit::BadConfig,
                 StartError::Bind { .. } | StartError::Signals(_) => Exit::Unreachable,
             }
         }

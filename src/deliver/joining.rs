@@ -38,7 +38,7 @@ impl Flow {
         self.superseded = snapshot.superseded.clone();
         self.snapshot = snapshot;
         self.cursor = self.cursor.take().map(|_| Cursor::new(self.filter.as_str()));
-        self.is_told = false;
+        self.is_reported = false;
         self.catch_up();
     }
 

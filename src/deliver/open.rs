@@ -132,9 +132,9 @@ impl Gateway {
             sources,
             arrived: (0, SmallVec::new().into_iter()),
             cursor,
-            is_told: false,
+            is_reported: false,
         };
-        flow.stand().map_err(|_| OpenError::CursorTooLong)?;
+        flow.cursor().map_err(|_| OpenError::CursorTooLong)?;
         Ok(flow)
     }
 }

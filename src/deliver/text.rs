@@ -6,9 +6,16 @@
 use std::{ops::Range, sync::OnceLock};
 
 use bytes::Bytes;
-use meshgate_api::{connector::Record, cursor::Cursor, event::Event, json};
+use meshgate_api::{
+    connector::Record,
+    cursor::Cursor,
+    event::{CHANNEL_EXTENSION, CURSOR_EXTENSION, Event},
+    json,
+};
+use smallvec::SmallVec;
 
-use crate::{gateway::Snapshot, router::Owned, telemetry::Deliveries};
+use super::{Delivered, Ended, Flow};
+use crate::{gateway::Snapshot, router::Owned, telemetry::DeliveryCounters};
 
 /// How a protocol writes an event: what stands around the cursor, which may be missing, and around the event's JSON.
 #[derive(Debug)]
@@ -27,7 +34,7 @@ pub(super) struct Note {
     /// Whose event it is.
     pub(super) owned: Option<Owned>,
     /// Counts deliveries of that route.
-    pub(super) delivered: Option<Deliveries>,
+    pub(super) delivered: Option<DeliveryCounters>,
     first: OnceLock<Text>,
 }
 
@@ -38,6 +45,28 @@ struct Text {
     cursor: Option<Cursor>,
     bytes: Bytes,
     json: Range<usize>,
+}
+
+impl Flow {
+    /// The event that was taken last as text, with the cursor after it. It is put together once for all who stand at the same place.
+    pub fn text(&mut self, event: &Delivered, layout: &'static Layout) -> Result<Bytes, Ended> {
+        self.is_reported = true;
+        let (cursor, limit) = (self.cursor.as_ref(), self.snapshot.limits.cursor);
+        event.note().text(event.event(), layout, cursor, limit).ok_or(Ended::CursorTooLong)
+    }
+
+    /// The event that was taken last as JSON with further extensions: `extra`, and if so asked where it stands.
+    pub fn text_with(&mut self, event: &Delivered, extra: &[(&str, &str)], with_place: bool) -> Result<Bytes, Ended> {
+        let cursor = if with_place { self.cursor()? } else { None };
+        let mut extra = SmallVec::<[_; 3]>::from_slice(extra);
+        if with_place {
+            extra.extend(cursor.as_deref().map(|cursor| (CURSOR_EXTENSION, cursor)));
+            extra.push((CHANNEL_EXTENSION, event.channel()));
+        }
+        let mut text = Vec::new();
+        json::encode_into(event.event(), &extra, &mut text);
+        Ok(text.into())
+    }
 }
 
 impl Note {

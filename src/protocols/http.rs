@@ -32,6 +32,8 @@ pub use problem::Problem;
 pub(super) use read::refusal;
 use server::Service;
 
+/// What an SSE stream waits in silence before it says that it is still there.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 /// JSON makes this many bytes of one, at worst: `\u0000`.
 const SWOLLEN: usize = 6;
 
@@ -54,7 +56,7 @@ impl Http {
     pub fn new(gateway: Arc<Gateway>, drain: Drain) -> Self {
         let in_flight = body::Budget::new(gateway.clone(), 1);
         let pages = body::Budget::new(gateway.clone(), SWOLLEN);
-        Self { gateway, in_flight, pages, drain, heartbeat: crate::deliver::HEARTBEAT }
+        Self { gateway, in_flight, pages, drain, heartbeat: HEARTBEAT }
     }
 
     /// Bytes of the largest event.

@@ -19,4 +19,5 @@ mod readme;
 mod reload;
 mod serve;
 mod subscribe;
+mod traces;
 mod websocket;

@@ -18,6 +18,10 @@ pub use validity::{InvalidEvent, check_attribute_name, check_media_type, parse_t
 pub const WRAPPED_TYPE: &str = "io.meshgate.raw";
 /// Types that begin so are the gateway's own; a listener takes none of them but [`WRAPPED_TYPE`].
 pub const RESERVED_TYPES: &str = "io.meshgate.";
+/// The extension that shows a reader the cursor after the event.
+pub const CURSOR_EXTENSION: &str = "meshgatecursor";
+/// The extension that shows a reader the event's channel.
+pub const CHANNEL_EXTENSION: &str = "meshgatechannel";
 
 /// Context attributes and data. `specversion` is always 1.0 and therefore not kept.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -62,7 +62,7 @@ pub(super) async fn page(http: &Http, filter: &ChannelFilter, request: &Parts) -
         room: query.limit.unwrap_or(EVENTS),
         body: Vec::from(b"["),
         share: Share::none(&http.pages),
-        stand: None,
+        cursor: None,
         is_cut: false,
     };
     match page.fill(Instant::now() + wait).await {
@@ -111,7 +111,7 @@ struct Page {
     body: Vec<u8>,
     share: Share,
     /// The cursor after its last event.
-    stand: Option<String>,
+    cursor: Option<String>,
     /// An event that had been taken did not fit.
     is_cut: bool,
 }
@@ -121,7 +121,7 @@ impl Page {
     async fn fill(&mut self, wait_until: Instant) -> Result<(), Ended> {
         let mut read_until = Instant::now() + READING_TIME;
         while self.room > 0 {
-            self.stand = self.flow.stand()?;
+            self.cursor = self.flow.cursor()?;
             let Some(event) = self.next(&mut read_until, wait_until).await? else { break };
             let fits = self.put(&event)?;
             if !fits {
@@ -182,12 +182,12 @@ impl Page {
         headers.insert(header::CONTENT_TYPE, text(format!("{kind}/{subtype}")));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if !self.is_cut {
-            self.stand = self.flow.stand()?;
+            self.cursor = self.flow.cursor()?;
             if self.flow.is_at_end() {
                 headers.insert(END, HeaderValue::from_static("true"));
             }
         }
-        if let Some(cursor) = self.stand {
+        if let Some(cursor) = self.cursor {
             headers.insert(header::LINK, text(format!("<{}>; rel=\"next\"", next(uri, &cursor))));
             headers.insert(CURSOR, text(cursor));
         }

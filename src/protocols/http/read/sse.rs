@@ -95,7 +95,7 @@ impl hyper::body::Body for Sse {
 impl Sse {
     fn begin(http: &Http, mut flow: Flow, query: &ReadQuery) -> Result<Self, Ended> {
         let mut first = BytesMut::new();
-        match flow.stand()? {
+        match flow.cursor()? {
             Some(id) => put_id(&mut first, &id),
             None => put_comment(&mut first, ""),
         }
@@ -145,7 +145,7 @@ impl Sse {
     fn with_meta(&mut self, event: &Delivered) -> Result<Bytes, Ended> {
         let json = self.flow.text_with(event, &[], true)?;
         let mut text = BytesMut::with_capacity(2 * json.len());
-        if let Some(cursor) = self.flow.stand()? {
+        if let Some(cursor) = self.flow.cursor()? {
             put(&mut text, &["id: ", &cursor, "\n"]);
         }
         text.put_slice(b"data: ");
@@ -158,7 +158,7 @@ impl Sse {
     fn beat(&mut self) -> Bytes {
         let mut text = BytesMut::new();
         put_comment(&mut text, "");
-        match self.flow.news() {
+        match self.flow.changed_cursor() {
             Ok(Some(id)) => put_id(&mut text, &id),
             Ok(None) => {}
             Err(end) => text.put_slice(&self.end(&end)),
@@ -175,7 +175,7 @@ impl Sse {
             }
             // With this the reader who comes back is told so, even if its last cursor would be good again by then.
             Ended::Gone { .. } => {
-                if let Ok(Some(id)) = self.flow.stand() {
+                if let Ok(Some(id)) = self.flow.cursor() {
                     put_id(&mut text, &id);
                 }
             }

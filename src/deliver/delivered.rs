@@ -1,0 +1,67 @@
+//! One event on its way to a subscriber, and in a group what is to be said of it.
+
+use std::sync::Arc;
+
+use meshgate_api::{
+    connector::{Record, Settlement, Settler},
+    event::Event,
+};
+
+use super::text::Note;
+use crate::telemetry::DeliveryCounters;
+
+/// One event for the subscriber.
+#[derive(Debug)]
+pub struct Delivered {
+    pub(super) record: Arc<Record>,
+    /// Where the record's own note is of another time.
+    pub(super) note: Option<Box<Note>>,
+    pub(super) settler: Option<Settler>,
+}
+
+/// In a group the duty to say what became of an event. Dropped unused, the event is delivered again.
+pub struct Confirmation {
+    settler: Settler,
+    deliveries: Option<DeliveryCounters>,
+}
+
+impl Confirmation {
+    /// Says how the delivery ended.
+    pub fn settle(self, settlement: Settlement) {
+        if let Some(deliveries) = &self.deliveries {
+            deliveries.settled(&settlement);
+        }
+        self.settler.settle(settlement);
+    }
+}
+
+impl Delivered {
+    /// Counts it as written to its subscriber.
+    pub fn count(&self) {
+        if let Some(deliveries) = &self.note().delivered {
+            deliveries.written();
+        }
+    }
+
+    /// In a group: what is to be said of it.
+    pub fn confirmation(&mut self) -> Option<Confirmation> {
+        let settler = self.settler.take()?;
+        Some(Confirmation { settler, deliveries: self.note().delivered.clone() })
+    }
+
+    pub(super) fn note(&self) -> &Note {
+        self.note.as_deref().unwrap_or_else(|| Note::written(&self.record))
+    }
+
+    /// The channel that the event was published to.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        self.note().owned.as_ref().map_or("", |owned| &owned.channel)
+    }
+
+    /// The event.
+    #[must_use]
+    pub fn event(&self) -> &Event {
+        self.note().owned.as_ref().map_or(&self.record.message.event, |owned| &owned.message.event)
+    }
+}
