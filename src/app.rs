@@ -31,8 +31,13 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener's address cannot be bound.
-    #[error("cannot listen on {0}")]
-    Bind(String),
+    #[error("`{key}`: cannot listen on {problem}")]
+    Bind {
+        /// What says where it listens.
+        key: &'static str,
+        /// The address, and why not.
+        problem: String,
+    },
     /// A connector refuses to be made.
     #[error("{0}")]
     Config(Problem),
@@ -57,7 +62,7 @@ pub async fn serve(
     let (http, admin) = (config.http.clone(), config.admin.clone());
     let server = Server::bind(&http.address)
         .await
-        .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
+        .map_err(|problem| unbound("listeners.http.address", format!("{}: {problem}", http.address)))?;
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
     let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
     let (unready, not_ready) = drain();
@@ -71,7 +76,8 @@ pub async fn serve(
         started,
         reloaded: reloaded.clone(),
     };
-    let bound = admin::serve(shown, admin.address).await.map_err(StartError::Bind)?;
+    let bound =
+        admin::serve(shown, admin.address).await.map_err(|problem| unbound("listeners.admin.address", problem))?;
     listeners.push(("admin", bound.to_string()));
     let count = gateway.metrics.connections[Listener::Http as usize].clone();
     let http = Http::new(gateway.clone(), stopping.clone());
@@ -89,6 +95,10 @@ pub async fn serve(
         () = signals.first() => tracing::warn!("a second signal: stopping at once"),
     }
     Ok(())
+}
+
+fn unbound(key: &'static str, problem: String) -> StartError {
+    StartError::Bind { key, problem }
 }
 
 /// What clients may take of a listener, at each moment.

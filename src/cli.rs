@@ -12,6 +12,7 @@ use crate::{
 mod cesql;
 mod check;
 mod client;
+mod content;
 mod explain;
 mod healthcheck;
 mod publish;

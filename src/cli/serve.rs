@@ -40,7 +40,7 @@ pub(super) fn run(serve: &Serve) -> Exit {
             say(&problem.to_string());
             match problem {
                 StartError::Config(_) | StartError::Traces(_) => Exit::BadConfig,
-                StartError::Bind(_) | StartError::Signals(_) => Exit::Unreachable,
+                StartError::Bind { .. } | StartError::Signals(_) => Exit::Unreachable,
             }
         }
     }
@@ -77,7 +77,7 @@ fn greet(listeners: &[(&'static str, String)], from_file: bool) {
     let lines = format!(
         "{heading}\n\nTry, in other terminals:\n  \
          curl -N http://{http}/channels/hello/*\n  \
-         curl -i http://{http}/channels/hello/world -d 'Hello, mesh'\n  \
+         curl -i http://{http}/channels/hello/world -H 'content-type: text/plain' -d 'Hello, mesh'\n  \
          curl http://{admin}/status"
     );
     if !print(if from_file { &heading } else { &lines }) {

@@ -5,6 +5,7 @@
 mod harness;
 
 mod bad_input;
+mod command_line;
 mod description;
 mod durability;
 mod explain;
@@ -14,6 +15,7 @@ mod origins;
 mod pages;
 mod publish;
 mod quickstart;
+mod readme;
 mod reload;
 mod serve;
 mod subscribe;

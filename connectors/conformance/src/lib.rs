@@ -174,3 +174,8 @@ pub async fn nothing_more(connector: &dyn Connector, subscription: &mut dyn Subs
 pub fn ids(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}-{number}")).collect()
 }
+
+/// What CONTRIBUTING.md shows must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../CONTRIBUTING.md")]
+struct Contributing;

@@ -3,12 +3,18 @@
 use std::{borrow::Cow, time::SystemTime};
 
 use axum::http::{HeaderMap, Uri};
-use meshgate_api::event::parse_timestamp;
+use meshgate_api::{event::parse_timestamp, settings::suggestion};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
 use super::{address::check_percent_encoding, problem::Problem};
 use crate::deliver::{EventFilter, From};
+
+/// What every way of reading knows.
+const OF_A_READ: [&str; 6] = ["from", "after", "limit", "meta", "resume", "filter"];
+
+/// Queries that only one way of reading knows: their names, and what takes one of them with its value.
+type Own<'a> = (&'a [&'static str], &'a mut dyn FnMut(&str, &str) -> Result<(), Problem>);
 
 /// The queries of a read.
 #[derive(Debug)]
@@ -25,12 +31,11 @@ pub(in crate::protocols) struct ReadQuery {
 }
 
 /// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`, which is `default` unless it is given.
-/// `own` takes what only one way of reading knows.
 pub(in crate::protocols) fn read(
     uri: &Uri,
     last_event_id: Option<&str>,
     default: From,
-    own: &mut dyn FnMut(&str, &str) -> Result<bool, Problem>,
+    (names, own): Own<'_>,
 ) -> Result<ReadQuery, Problem> {
     let mut query = ReadQuery { from: default, limit: None, meta: false, resume: true, events: None };
     let mut after = None;
@@ -44,7 +49,7 @@ pub(in crate::protocols) fn read(
             "limit" => query.limit = Some(limit(&value)?),
             "meta" => query.meta = one_of("meta", &value, ["true", "false"])? == "true",
             "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
-            key if own(key, &value)? => {}
+            key if names.contains(&key) => own(key, &value)?,
             "group" => {
                 return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
             }
@@ -52,7 +57,7 @@ pub(in crate::protocols) fn read(
                 return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
             }
             "filter" => query.events = Some(filter(&value)?),
-            unknown => return Err(unknown_query(unknown)),
+            unknown => return Err(unknown_query(unknown, &[&OF_A_READ, names].concat())),
         }
         if given.contains(&key) {
             return Err(Problem::bad_request(format!("query `{key}` is given more than once")));
@@ -77,7 +82,7 @@ pub(in crate::protocols) fn none(uri: &Uri) -> Result<(), Problem> {
     for pair in pairs(uri.query().unwrap_or_default()) {
         match &*pair?.0 {
             "channel" if uri.path() == "/channels" => {}
-            unknown => return Err(unknown_query(unknown)),
+            unknown => return Err(unknown_query(unknown, &[])),
         }
     }
     Ok(())
@@ -88,7 +93,7 @@ pub(crate) fn only<'a>(uri: &'a Uri, name: &str) -> Result<Cow<'a, str>, Problem
     let mut found = None;
     for pair in pairs(uri.query().unwrap_or_default()) {
         match pair? {
-            (key, _) if key != name => return Err(unknown_query(&key)),
+            (key, _) if key != name => return Err(unknown_query(&key, &[name])),
             _ if found.is_some() => {
                 return Err(Problem::bad_request(format!("query `{name}` is given more than once")));
             }
@@ -104,8 +109,8 @@ pub(super) fn has_key(pair: &str, key: &str) -> bool {
     form_decode(name).is_ok_and(|name| name == key)
 }
 
-fn unknown_query(name: &str) -> Problem {
-    Problem::bad_request(format!("query `{name}` is not known here"))
+fn unknown_query(name: &str, known: &[&str]) -> Problem {
+    Problem::bad_request(format!("query `{name}` is not known here: {}", suggestion(name, known)))
 }
 
 fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), Problem>> {

@@ -46,15 +46,16 @@ impl Query {
     pub(super) fn read(request: &Parts) -> Result<Self, Problem> {
         let (mut role, mut group, mut ack) = (Role::Subscribe, None, None);
         let last_event_id = query::last_event_id(&request.headers)?;
-        let read = query::read(&request.uri, last_event_id, From::Latest, &mut |key, value| {
+        let mut own = |key: &str, value: &str| {
             match key {
                 "role" => role = read_role(value)?,
                 "group" => group = Some(read_group(value)?),
-                "ack" => ack = Some(query::one_of("ack", value, ["manual", "auto"])? == "auto"),
-                _ => return Ok(false),
+                _ => ack = Some(query::one_of("ack", value, ["manual", "auto"])? == "auto"),
             }
-            Ok(true)
-        })?;
+            Ok(())
+        };
+        let own_names = ["role", "group", "ack"];
+        let read = query::read(&request.uri, last_event_id, From::Latest, (&own_names, &mut own))?;
         let after = matches!(read.from, From::Cursor(_));
         if group.is_some() && after {
             return Err(Problem::bad_request(

@@ -34,7 +34,7 @@ use crate::{
 /// Answers with events for as long as the reader stays.
 pub(super) async fn stream(http: &Http, filter: ChannelFilter, request: &Parts) -> Result<Response, Problem> {
     let last_event_id = query::last_event_id(&request.headers)?;
-    let query = query::read(&request.uri, last_event_id, From::Latest, &mut |_, _| Ok(false))?;
+    let query = query::read(&request.uri, last_event_id, From::Latest, (&[], &mut |_, _| Ok(())))?;
     match http.gateway.open(reading(&filter, &query)).await {
         Ok(flow) => Ok(event_stream(Body::new(Sse::begin(http, flow, &query).map_err(ended)?))),
         Err(OpenError::Busy(detail) | OpenError::NotNow(detail)) => Ok(come_back(&filter, &query, &detail)),
