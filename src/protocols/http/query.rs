@@ -8,7 +8,7 @@ use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
 use super::{address::check_percent_encoding, problem::Problem};
-use crate::deliver::{EventFilter, From};
+use crate::deliver::{Begin, EventFilter};
 
 /// What every way of reading knows.
 const OF_A_READ: [&str; 6] = ["from", "after", "limit", "meta", "resume", "filter"];
@@ -19,7 +19,7 @@ type Own<'a> = (&'a [&'static str], &'a mut dyn FnMut(&str, &str) -> Result<(), 
 /// The queries of a read.
 #[derive(Debug)]
 pub(in crate::protocols) struct ReadQuery {
-    pub(in crate::protocols) from: From,
+    pub(in crate::protocols) from: Begin,
     /// End after so many events.
     pub(in crate::protocols) limit: Option<u64>,
     /// Each event carries the extensions `meshgatecursor` and `meshgatechannel`.
@@ -34,7 +34,7 @@ pub(in crate::protocols) struct ReadQuery {
 pub(in crate::protocols) fn read(
     uri: &Uri,
     last_event_id: Option<&str>,
-    default: From,
+    default: Begin,
     (names, own): Own<'_>,
 ) -> Result<ReadQuery, Problem> {
     let mut query = ReadQuery { from: default, limit: None, meta: false, resume: true, events: None };
@@ -65,7 +65,7 @@ pub(in crate::protocols) fn read(
         given.push(key);
     }
     if let Some(cursor) = last_event_id.map(str::to_owned).or(after) {
-        query.from = From::Cursor(cursor.into());
+        query.from = Begin::Cursor(cursor.into());
     }
     Ok(query)
 }
@@ -131,10 +131,10 @@ fn form_decode(raw: &str) -> Result<Cow<'_, str>, Problem> {
     percent_decode_str(raw).decode_utf8().map_err(|_| not_utf8())
 }
 
-fn from(value: &str) -> Result<From, Problem> {
+fn from(value: &str) -> Result<Begin, Problem> {
     match value {
-        "latest" => return Ok(From::Latest),
-        "earliest" => return Ok(From::Earliest),
+        "latest" => return Ok(Begin::Latest),
+        "earliest" => return Ok(Begin::Earliest),
         _ => {}
     }
     // A `+` of a time zone that was not percent-encoded has become a space.
@@ -143,7 +143,7 @@ fn from(value: &str) -> Result<From, Problem> {
             "`from={value}`: use latest, earliest, or an RFC 3339 time such as 2026-01-31T12:00:00Z"
         ))
     })?;
-    Ok(From::Time(SystemTime::from(time)))
+    Ok(Begin::Time(SystemTime::from(time)))
 }
 
 fn filter(expression: &str) -> Result<EventFilter, Problem> {

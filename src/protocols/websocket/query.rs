@@ -4,7 +4,7 @@ use axum::http::request::Parts;
 use meshgate_api::Str;
 
 use crate::{
-    deliver::From,
+    deliver::Begin,
     protocols::http::{
         Problem,
         query::{self, ReadQuery},
@@ -55,8 +55,8 @@ impl Query {
             Ok(())
         };
         let own_names = ["role", "group", "ack"];
-        let read = query::read(&request.uri, last_event_id, From::Latest, (&own_names, &mut own))?;
-        let after = matches!(read.from, From::Cursor(_));
+        let read = query::read(&request.uri, last_event_id, Begin::Latest, (&own_names, &mut own))?;
+        let after = matches!(read.from, Begin::Cursor(_));
         if group.is_some() && after {
             return Err(Problem::bad_request(
                 "`group` goes on from its own position: leave `after` and `last-event-id` out",

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Form, ended, not_now, reading, refusal};
 use crate::{
-    deliver::{Delivered, Ended, Flow, From},
+    deliver::{Begin, Delivered, Ended, Flow},
     protocols::http::{
         Http,
         body::Share,
@@ -88,7 +88,7 @@ fn read_query(request: &Parts) -> Result<(ReadQuery, Duration), Problem> {
         wait = read_wait(value)?;
         Ok(())
     };
-    let query = query::read(&request.uri, last_event_id, From::Earliest, (&["wait"], &mut own))?;
+    let query = query::read(&request.uri, last_event_id, Begin::Earliest, (&["wait"], &mut own))?;
     if let Some(limit) = query.limit.filter(|limit| *limit > MAX_EVENTS) {
         return Err(Problem::bad_request(format!("`limit={limit}`: a page has at most {MAX_EVENTS} events")));
     }
