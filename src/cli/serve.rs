@@ -76,7 +76,7 @@ fn greet(listeners: &[(&'static str, String)], from_file: bool) {
     let heading = format!("Meshgate listens on http://{http} (admin: http://{admin}).");
     let lines = format!(
         "{heading}\n\nTry, in other terminals:\n  \
-         curl -N http://{http}/channels/hello/*\n  \
+         curl -N 'http://{http}/channels/hello/*'\n  \
          curl -i http://{http}/channels/hello/world -H 'content-type: text/plain' -d 'Hello, mesh'\n  \
          curl http://{admin}/status"
     );

@@ -51,7 +51,7 @@ pub(in crate::protocols) fn read(
             "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
             key if names.contains(&key) => own(key, &value)?,
             "group" => {
-                return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
+                return Err(Problem::bad_request("`group` is for WebSocket, not for streams and pages"));
             }
             "wait" => {
                 return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
