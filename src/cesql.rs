@@ -14,8 +14,7 @@
 //! - an attribute of type Binary is the String of its Base64 form.
 //!
 //! Note what the specification's order of precedence (section 3.6) means: `NOT` binds tighter than anything but a call, so
-//! `NOT type = 'a'` is `(NOT type) = 'a'`; and `AND`, `OR` and `XOR` bind alike. How they
-//! are grouped it leaves open; here as in the reference implementations from the right: `a AND b OR c` is `a AND (b OR c)`.
+//! `NOT type = 'a'` is `(NOT type) = 'a'`; and `AND`, `OR` and `XOR` bind alike, so `a OR b AND c` is `(a OR b) AND c`.
 
 use std::fmt;
 

@@ -42,11 +42,10 @@ impl<'a> Parser<'a> {
     }
 
     /// Every function that comes back to itself does so through here.
-    fn deeper(&mut self, read: impl FnOnce(&mut Self) -> Result<Node, CompileError>) -> Result<Node, CompileError> {
+    fn deeper(&mut self, read: fn(&mut Self) -> Result<Node, CompileError>) -> Result<Node, CompileError> {
         if self.depth == MAX_DEPTH {
-            let message = format!(
-                "parentheses, calls, unary operators and turns between `AND`, `OR` and `XOR` stand at most {MAX_DEPTH} deep in each other"
-            );
+            let message =
+                format!("parentheses, calls and unary operators stand at most {MAX_DEPTH} deep in each other");
             return Err(parse_error(self.text, self.token().start, message));
         }
         self.depth += 1;
@@ -58,9 +57,6 @@ impl<'a> Parser<'a> {
     /// Operands of one precedence and the operators between them.
     fn binary(&mut self, precedence: Precedence) -> Result<Node, CompileError> {
         let first = self.operand(precedence)?;
-        if precedence == Precedence::Logic {
-            return self.logic(first);
-        }
         let mut steps = Vec::new();
         while let Symbol::Operator(operator) = *self.symbol()
             && operator.precedence() == precedence
@@ -69,29 +65,6 @@ impl<'a> Parser<'a> {
             steps.push(Step::Binary(operator, self.operand(precedence)?));
         }
         Ok(row(first, steps))
-    }
-
-    /// What stands behind the first operand of `AND`, `OR` and `XOR`, which bind alike. As in the grammar that the reference
-    /// implementations share, they are grouped from the right: what is behind another operator belongs to the operand before it.
-    fn logic(&mut self, first: Node) -> Result<Node, CompileError> {
-        let Some(operator) = self.logic_operator() else { return Ok(first) };
-        let mut steps = Vec::new();
-        while self.logic_operator() == Some(operator) {
-            self.at += 1;
-            let mut right = self.operand(Precedence::Logic)?;
-            if self.logic_operator().is_some_and(|next| next != operator) {
-                right = self.deeper(|parser| parser.logic(right))?;
-            }
-            steps.push(Step::Binary(operator, right));
-        }
-        Ok(row(first, steps))
-    }
-
-    fn logic_operator(&self) -> Option<Operator> {
-        match *self.symbol() {
-            Symbol::Operator(operator) if operator.precedence() == Precedence::Logic => Some(operator),
-            _ => None,
-        }
     }
 
     fn operand(&mut self, precedence: Precedence) -> Result<Node, CompileError> {
