@@ -7,7 +7,7 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
-use futures::FutureExt;
+use futures::{FutureExt, future::join_all};
 use meshgate_api::{
     Str,
     connector::{Batch, PublishAck},
@@ -148,8 +148,16 @@ impl Gateway {
                 None => collected.add(connector, of, None),
             }
         }
-        // One after the other: they come in while nobody asks, and all have the same deadline.
-        for (connector, of, outcomes) in pending {
+        if pending.len() > 1 {
+            // Each is asked at once: what a broker refuses for now, some connectors send again only while somebody asks.
+            let each = pending
+                .into_iter()
+                .map(|(connector, of, outcomes)| async move { (connector, of, before(deadline, outcomes).await) });
+            join_all(each)
+                .await
+                .into_iter()
+                .for_each(|(connector, of, outcomes)| collected.add(connector, of, outcomes));
+        } else if let Some((connector, of, outcomes)) = pending.pop() {
             collected.add(connector, of, before(deadline, outcomes).await);
         }
     }

@@ -10,6 +10,7 @@ use meshgate_api::{
     outcome::{Rejection, Unavailability},
     position::Place,
 };
+use tokio::task::yield_now;
 
 use super::*;
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
 const CAPABILITIES: Capabilities =
     Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: true };
 
-/// Answers what it was told to, in order; `None`: never.
+/// Answers what it was told to, in order, when it was asked some times; `None`: never.
 #[derive(Debug, Default)]
 struct Scripted {
     answers: Mutex<VecDeque<Option<Outcome>>>,
@@ -46,7 +47,7 @@ impl Connector for Scripted {
             .expect("no holder panics")
             .extend(batch.iter().map(|outbound| outbound.message.event.id.to_string()));
         match taken.into_iter().collect::<Option<Outcomes>>() {
-            Some(outcomes) => PublishAck::Pending(Box::pin(async { outcomes })),
+            Some(outcomes) => PublishAck::Pending(Box::pin(after_some_asking(outcomes))),
             None => PublishAck::Pending(Box::pin(std::future::pending())),
         }
     }
@@ -62,6 +63,13 @@ impl Connector for Scripted {
     async fn shutdown(&self, _deadline: Instant) -> usize {
         0
     }
+}
+
+async fn after_some_asking(outcomes: Outcomes) -> Outcomes {
+    for _ in 0..5 {
+        yield_now().await;
+    }
+    outcomes
 }
 
 fn stored() -> Outcome {
@@ -158,6 +166,13 @@ async fn no_answer_in_time_is_unknown() {
     let receipt = &publish(&gateway, [message("1", "a")]).await[0];
     assert_eq!(receipt.outcome.name(), "unknown");
     assert!(begun.elapsed() < gateway.now().limits.connectors.publish_timeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_answer_keeps_no_other_from_it() {
+    let (gateway, _) = gateway(true, [&[None], &[Some(stored())]]);
+    let receipt = &publish(&gateway, [message("1", "a")]).await[0];
+    assert_eq!((receipt.outcome.name(), receipt.stored.len()), ("unknown", 1));
 }
 
 #[tokio::test(start_paused = true)]
