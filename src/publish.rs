@@ -3,7 +3,8 @@
 //! A positive outcome means that the broker of every required destination has confirmed the event. What can be refused by looking is
 //! refused before any destination is tried. Destinations that are not required are tried once and counted, never waited for. The
 //! worst outcome wins: one that asks for a resend is worse than one that does not. A client that goes away stops waiting and nothing
-//! else: what it has published is sent, counted and held in `limits.in_flight` to its end.
+//! else: what it has published goes on, is held in `limits.in_flight` and is counted. Only a lot that a connector was just being given
+//! is given up with it, and counted as unknown.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
