@@ -146,7 +146,7 @@ impl Group {
         self.with(|state| state.deal.lows().collect())
     }
 
-    /// Offers to others what members that were woken have not fetched. The keeper calls it about every second.
+    /// Offers what has become due, and to others what members that were woken have not fetched. The keeper calls it about every second.
     pub fn remind(&self) {
         self.with(|state| state.deal.remind(Instant::now()));
     }
