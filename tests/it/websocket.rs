@@ -1,5 +1,7 @@
 //! WebSockets (section 7 of the contract), on memory.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,6 +17,8 @@ use crate::harness::{
 
 const RECEIPT: &str = "io.meshgate.receipt";
 const ERROR: &str = "io.meshgate.error";
+/// Less than the gateway lets pass between two pings: whatever comes meanwhile was not woken by one.
+const BETWEEN_PINGS: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn answers_every_frame_in_its_order() {
@@ -256,4 +260,13 @@ async fn confirms_by_itself_only_when_asked() {
     let mut next = Socket::open(&gateway, "a?group=g").await;
     gateway.store("a", "new").await;
     assert_eq!(next.ids(1).await, ["new"]);
+}
+
+#[tokio::test]
+async fn confirming_by_itself_goes_on_as_soon_as_all_is_written() {
+    let gateway = Gateway::start(&format!("{}\nlimits: {{ max_in_flight: 3 }}", crate::harness::gateway::MEMORY));
+    publish(&gateway, 20).await;
+    let mut member = Socket::open(&gateway, "a?group=g&ack=auto&from=earliest").await;
+    let ids = tokio::time::timeout(BETWEEN_PINGS, member.ids(20)).await.expect("nothing waits for a ping");
+    assert_eq!(ids, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
 }

@@ -75,12 +75,13 @@ impl Outbound {
         Ok(text)
     }
 
-    /// All that was sent is written.
-    pub(super) fn written(&mut self) {
-        let auto = self.confirmations.as_mut().and_then(|confirmations| confirmations.auto.as_mut());
-        auto.into_iter()
-            .flat_map(|written| written.drain(..))
-            .for_each(|confirmation| confirmation.settle(Settlement::Ack));
+    /// All that was sent is written. Whether there is room again for which [`poll_text`](Self::poll_text) was not ready.
+    pub(super) fn written(&mut self) -> bool {
+        let Some(confirmations) = &mut self.confirmations else { return false };
+        let was_full = !confirmations.has_room();
+        let written = confirmations.auto.iter_mut().flat_map(|written| written.drain(..));
+        written.for_each(|confirmation| confirmation.settle(Settlement::Ack));
+        was_full && confirmations.has_room()
     }
 
     /// Settles deliveries as the client says. The error names those that are not open; the others are settled all the same.
