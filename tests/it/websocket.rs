@@ -270,3 +270,23 @@ async fn confirming_by_itself_goes_on_as_soon_as_all_is_written() {
     let ids = tokio::time::timeout(BETWEEN_PINGS, member.ids(20)).await.expect("nothing waits for a ping");
     assert_eq!(ids, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_member_takes_no_more_than_it_may_send() {
+    const EVENTS: usize = 20;
+    let gateway = Gateway::start(&format!("{}\nlimits: {{ max_in_flight: 3 }}", crate::harness::gateway::MEMORY));
+    publish(&gateway, EVENTS).await;
+    for (group, limit, count) in [("full", "", 3), ("limited", "&limit=1", 1)] {
+        let mut silent = Socket::open(&gateway, &format!("a?group={group}&from=earliest{limit}")).await;
+        let mut got = silent.ids(count).await;
+        let mut other = Socket::open(&gateway, &format!("a?group={group}")).await;
+        while got.len() < EVENTS {
+            let event =
+                tokio::time::timeout(BETWEEN_PINGS, other.event()).await.expect("nobody keeps what it cannot send");
+            other.settle("ack", json!({ "deliverytags": [event["deliverytag"]] })).await;
+            got.push(event["id"].as_str().expect("an id").to_owned());
+        }
+        got.sort_unstable_by_key(|id| id.parse::<usize>().expect("a number"));
+        assert_eq!(got, (0..EVENTS).map(|n| n.to_string()).collect::<Vec<_>>(), "{group}");
+    }
+}
