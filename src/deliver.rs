@@ -36,7 +36,7 @@ pub use text::Layout;
 use text::Note;
 
 /// Records taken out of a subscription at once; [`meshgate_api::connector::READ_BYTES`] bounds their bytes.
-const READ_RECORDS: NonZeroUsize = NonZeroUsize::new(64).expect("not zero");
+const READ_RECORDS: u64 = 64;
 
 /// After so many arrivals without an event that matches, other tasks have their turn.
 const LOOKS: usize = 16;
@@ -91,30 +91,33 @@ struct OpenSource {
 }
 
 impl Flow {
-    /// The next event. Also when much passes that does not match, other tasks have their turn.
-    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivered, Ended>> {
+    /// The next event, for a reader that has room for `most`: of a group's events no more are fetched, others can have those. Also when
+    /// much passes that does not match, other tasks have their turn.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>, most: u64) -> Poll<Result<Delivered, Ended>> {
         for _ in 0..LOOKS {
             if let Some(event) = self.take() {
                 return Poll::Ready(Ok(event));
             }
-            ready!(self.poll_arrival(cx))?;
+            ready!(self.poll_arrival(cx, most))?;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Ready when [`take`](Self::take) has something to look at.
-    pub fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+    fn poll_arrival(&mut self, cx: &mut Context<'_>, most: u64) -> Poll<Result<(), Ended>> {
         if !self.arrived.1.as_slice().is_empty() {
             return Poll::Ready(Ok(()));
         }
         while self.superseded.has_begun() {
             self.go_over();
         }
+        let most = if self.group.is_some() { most.min(READ_RECORDS) } else { READ_RECORDS };
+        let most = NonZeroUsize::new(most as usize).unwrap_or(NonZeroUsize::MIN);
         let turns = self.sources.len();
         for at in 0..turns {
             let OpenSource { connector, subscription, .. } = &mut self.sources[at];
-            if let Poll::Ready(next) = subscription.poll_next(cx, READ_RECORDS) {
+            if let Poll::Ready(next) = subscription.poll_next(cx, most) {
                 let connector = *connector;
                 let arrived = next.map_err(|problem| self.ended(connector, problem))?;
                 self.arrived = (connector, arrived.deliveries.into_iter());

@@ -127,17 +127,20 @@ impl Group {
         settled.iter().for_each(|record| self.keeper.settled(record));
     }
 
-    /// How many records of this partition may be pushed now; of each partition if `None`. If none, the keeper is told when that changes.
-    pub fn room(&self, partition: Option<(&Str, u32)>) -> usize {
+    /// Whether records may be pushed now, as far as all partitions together go. If not, the keeper is told when that changes.
+    pub fn has_room(&self) -> bool {
         let state = self.state.lock();
-        let room = match partition {
-            _ if !state.deal.has_room() => 0,
-            Some((topic, partition)) => state.deal.room_in(topic, partition),
-            None => state.deal.room_in_all(),
-        };
-        if room == 0 {
-            self.is_awaited.store(true, Relaxed);
-        }
+        let has_room = state.deal.has_room();
+        self.is_awaited.fetch_or(!has_room, Relaxed);
+        has_room
+    }
+
+    /// How many records of this partition may be pushed, as far as it alone goes; of one that is not open, how many it may hold. If none,
+    /// the keeper is told when that may have changed.
+    pub fn room_in(&self, topic: &Str, partition: u32) -> usize {
+        let state = self.state.lock();
+        let room = state.deal.room_in(topic, partition);
+        self.is_awaited.fetch_or(room == 0, Relaxed);
         room
     }
 
@@ -146,7 +149,7 @@ impl Group {
         self.with(|state| state.deal.lows().collect())
     }
 
-    /// Offers to others what members that were woken have not fetched. The keeper calls it about every second.
+    /// Offers what has become due, and to others what members that were woken have not fetched. The keeper calls it about every second.
     pub fn remind(&self) {
         self.with(|state| state.deal.remind(Instant::now()));
     }

@@ -158,8 +158,7 @@ impl Appender<'_> {
 
     /// The sequence number that the next record gets: one more than the last one's.
     pub fn next_sequence(&mut self) -> u64 {
-        let log = self.log();
-        log.first + log.entries.len() as u64
+        self.log().end()
     }
 
     /// Whether a record of this footprint fits in beside all that is held.

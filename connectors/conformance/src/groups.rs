@@ -86,6 +86,17 @@ pub async fn hold_what_comes(member: &mut dyn Subscription) -> Vec<Delivery> {
     deliveries
 }
 
+/// Confirms what comes until nothing does for a while; how many that were.
+async fn ack_what_comes(member: &mut dyn Subscription) -> usize {
+    let mut seen = 0;
+    while let Ok(next) = timeout(SILENCE, member.next(NonZeroUsize::MIN)).await {
+        let deliveries = next.expect("reading goes on").deliveries;
+        seen += deliveries.len();
+        ack_all(deliveries.into_vec());
+    }
+    seen
+}
+
 /// The ids of events that were delivered.
 #[must_use]
 pub fn ids_of(deliveries: &[Delivery]) -> Vec<String> {
@@ -306,15 +317,37 @@ pub async fn the_window_ahead_of_a_stuck_event_is_bounded(fixture: &impl Fixture
     scene.store(keyed(count, count)).await;
     let mut held = hold(&mut *member, 1).await;
     let stuck = held.remove(0);
-    let mut seen = 1;
-    while let Ok(next) = timeout(SILENCE, member.next(NonZeroUsize::MIN)).await {
-        let deliveries = next.expect("reading goes on").deliveries;
-        seen += deliveries.len();
-        ack_all(deliveries.into_vec());
-    }
+    let seen = 1 + ack_what_comes(&mut *member).await;
     assert_eq!(seen, window + 1, "so many, and the stuck one");
     settle(stuck, Settlement::Ack);
     share(&mut [member], count - seen).await;
+}
+
+/// However full its window is.
+pub async fn a_stuck_topic_does_not_hold_up_others(fixture: &impl Fixture) {
+    let Some(scene) = scene(fixture, 1).await else { return };
+    let (other, count) = (fixture.fresh_name("other"), fixture.settled_window() * 2);
+    fixture.create(&other, 1).await;
+    let both = TopicSet { names: vec![scene.topic.clone(), other.clone()], patterns: Vec::new() };
+    let mut member = join(&*scene.connector, both, Start::Earliest, &scene.group).await;
+    scene.store([(Some("stuck".to_owned()), "stuck".to_owned())]).await;
+    let stuck = hold(&mut *member, 1).await;
+    scene.store(keyed(count, count)).await;
+    let mut seen = ack_what_comes(&mut *member).await;
+    assert_eq!(seen, fixture.settled_window(), "then the window is full");
+    for round in 0..3 {
+        store_ids(&*scene.connector, &other, ids("other", 5)).await;
+        let held = hold(&mut *member, 5).await;
+        assert_eq!(ids_of(&held), ids("other", 5), "in round {round}");
+        ack_all(held);
+    }
+    ack_all(stuck);
+    while seen < count {
+        let next = hold(&mut *member, 1).await;
+        seen += next.len();
+        ack_all(next);
+    }
+    assert!(hold_what_comes(&mut *member).await.is_empty(), "nothing comes twice");
 }
 
 /// From their start, whatever the group's.

@@ -297,8 +297,10 @@ impl Present {
     }
 
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Records> {
-        match (&mut *self.holder.lock(), NonZeroUsize::new(self.group.room(None))) {
-            (Some(holder), Some(room)) => holder.poll_read(cx, room.min(READ_RECORDS)),
+        match &mut *self.holder.lock() {
+            Some(holder) if self.group.has_room() => {
+                holder.poll_read(cx, READ_RECORDS, |topic, partition| self.group.room_in(topic, partition))
+            }
             _ => Poll::Pending,
         }
     }

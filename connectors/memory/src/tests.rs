@@ -142,6 +142,19 @@ async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
 }
 
 #[tokio::test]
+async fn a_group_that_has_left_makes_room_to_the_last_byte() {
+    for length in 0..300 {
+        let memory = memory(64 << 10, 10);
+        drop(groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await);
+        for number in 0..150 {
+            let one = outbound("a", Some("key"), event("e", vec![0; length]));
+            let outcome = memory.publish([one].into_iter().collect()).await.outcomes().await.remove(0);
+            assert_eq!(outcome.name(), "stored", "number {number} of those with {length} bytes: {outcome:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_group_turns_to_the_topics_of_who_joined_last() {
     let memory = memory(CAPACITY, 10);
     fill(&memory, "b", 1).await;

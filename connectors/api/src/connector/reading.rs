@@ -114,7 +114,13 @@ impl Record {
     /// ([`note`](Self::note)).
     #[must_use]
     pub fn footprint(&self) -> usize {
-        size_of::<Self>() + 2 * self.message.size() + self.key.as_ref().map_or(0, Bytes::len)
+        Self::footprint_of(&self.message, self.key.as_ref().map_or(0, Bytes::len))
+    }
+
+    /// The [`footprint`](Self::footprint) of a record that has this message, and a key of so many bytes.
+    #[must_use]
+    pub fn footprint_of(message: &Message, key: usize) -> usize {
+        size_of::<Self>() + 2 * message.size() + key
     }
 }
 

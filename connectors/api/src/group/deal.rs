@@ -327,8 +327,9 @@ impl Deal {
         }
     }
 
-    /// Offers to others what members that were called have not fetched.
+    /// Offers what has become due, and to others what members that were called have not fetched.
     pub(super) fn remind(&mut self, now: Instant) {
+        self.unpark(now);
         let is_late = |seat: &Seat| matches!(seat.mood, Mood::Called(since) if now >= since + COURTESY);
         let late: Vec<_> = self.seats.iter().filter(|(_, seat)| is_late(seat)).map(|(member, _)| *member).collect();
         late.into_iter().for_each(|member| self.retire(member, now));

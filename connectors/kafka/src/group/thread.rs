@@ -331,7 +331,8 @@ impl Thread {
             return Ok(());
         };
         loop {
-            let room = self.local.group.room(Some((&topic, partition))).min(BATCH);
+            let group = &self.local.group;
+            let room = if group.has_room() { group.room_in(&topic, partition).min(BATCH) } else { 0 };
             if room == 0 {
                 self.halted.insert(id);
                 return Ok(());

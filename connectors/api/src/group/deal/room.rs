@@ -1,7 +1,7 @@
 //! How much more may be read: in each partition a window ahead of its lowest unsettled record, in all of them so many bytes and, while
 //! nobody asks, so many records.
 
-use super::{Deal, Partition, READ_AHEAD};
+use super::{Deal, READ_AHEAD};
 use crate::Str;
 
 impl Deal {
@@ -19,18 +19,10 @@ impl Deal {
         self.bytes < self.bounds.bytes && (self.waiting() < read_ahead || !self.hungry.is_empty())
     }
 
-    /// How many records of this partition may be read.
+    /// How many records of this partition may be read, as far as it alone goes; of one that is not open, how many it may hold.
     pub(in crate::group) fn room_in(&self, topic: &Str, number: u32) -> usize {
         let id = self.names.get(&(topic.clone(), number));
-        id.and_then(|id| self.partitions.get(id)).map_or(0, |partition| self.room_of(partition))
-    }
-
-    /// How many records of every partition may be read.
-    pub(in crate::group) fn room_in_all(&self) -> usize {
-        self.partitions.values().map(|partition| self.room_of(partition)).min().unwrap_or(self.bounds.window)
-    }
-
-    fn room_of(&self, partition: &Partition) -> usize {
-        (self.bounds.window + 1).saturating_sub(partition.window.len())
+        let held = id.and_then(|id| self.partitions.get(id)).map_or(0, |partition| partition.window.len());
+        (self.bounds.window + 1).saturating_sub(held)
     }
 }

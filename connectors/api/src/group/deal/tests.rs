@@ -113,6 +113,45 @@ fn what_a_called_member_does_not_fetch_is_offered_to_others() {
 }
 
 #[test]
+fn what_is_parked_comes_when_it_is_due_though_its_member_has_left() {
+    let now = Instant::now();
+    let due = now + Duration::from_secs(5);
+    for stays in [true, false] {
+        let mut deal = deal(100);
+        let first = deal.join(now);
+        deal.push(record(0, None), now);
+        let taken = deal.take(first, ALL, now);
+        let idle = deal.join(now);
+        assert_eq!(deal.wait(idle, Waker::noop().clone()), None);
+        deal.settle(taken[0].0, again(Some(5)), now);
+        assert_eq!(deal.calls.len(), 1, "who waits does not know yet when to ask again");
+        assert!(deal.take(idle, ALL, now).is_empty());
+        assert_eq!(deal.wait(idle, Waker::noop().clone()), Some(due));
+        if !stays {
+            deal.leave(first, now);
+        }
+        deal.calls.clear();
+        deal.remind(due);
+        assert_eq!(deal.calls.len(), 1, "at the latest when all are reminded");
+        assert_eq!(offsets(&deal.take(idle, ALL, due)), [0]);
+    }
+}
+
+#[test]
+fn who_waits_learns_of_what_is_due_before_what_was_parked_earlier() {
+    let (mut deal, now) = (deal(100), Instant::now());
+    let (busy, idle) = (deal.join(now), deal.join(now));
+    (0..2).for_each(|offset| assert!(deal.push(record(offset, Some(&offset.to_string())), now)));
+    let taken = deal.take(busy, ALL, now);
+    deal.settle(taken[0].0, again(Some(60)), now);
+    assert_eq!(deal.wait(idle, Waker::noop().clone()), Some(now + Duration::from_secs(60)));
+    deal.settle(taken[1].0, again(Some(5)), now);
+    assert_eq!(deal.calls.len(), 1);
+    assert!(deal.take(idle, ALL, now).is_empty());
+    assert_eq!(deal.wait(idle, Waker::noop().clone()), Some(now + Duration::from_secs(5)));
+}
+
+#[test]
 fn the_window_and_the_bytes_are_bounded() {
     let (mut deal, now) = (deal(3), Instant::now());
     let member = deal.join(now);
