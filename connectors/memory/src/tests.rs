@@ -1,6 +1,12 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
-use meshgate_api::{connector::Start, topic::TopicSet};
+use meshgate_api::{
+    connector::{Settlement, Start},
+    topic::TopicSet,
+};
 use meshgate_conformance::{Fixture, event, groups, outbound};
 
 use super::*;
@@ -121,13 +127,33 @@ async fn what_a_connected_group_has_not_confirmed_makes_no_room() {
 }
 
 #[tokio::test]
+async fn a_stuck_key_parks_alone_however_many_bytes_wait_behind_it() {
+    let mut context = context(10);
+    context.limits.ring = 256 << 10;
+    let memory = Memory::new(MemoryConfig { capacity: CAPACITY }, &context);
+    let mut member = groups::join(&memory, TopicSet::one("a"), Start::Latest, "group").await;
+    let publish = async |key, id, bytes: usize| {
+        let one = outbound("a", Some(key), event(id, vec![0; bytes]));
+        meshgate_conformance::store(&memory, vec![one]).await;
+    };
+    publish("stuck", "first", 10).await;
+    let stuck = groups::hold(&mut *member, 1).await.remove(0);
+    groups::settle(stuck, Settlement::Retry { after: Some(Duration::from_secs(3600)) });
+    for _ in 0..20 {
+        publish("stuck", "behind", 65536).await;
+    }
+    publish("other", "other", 10).await;
+    assert_eq!(groups::ids_of(&groups::hold(&mut *member, 1).await), ["other"]);
+}
+
+#[tokio::test]
 async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
     let context = context(10);
     let memory = Memory::new(MemoryConfig { capacity: CAPACITY }, &context);
     let mut member = groups::join(&memory, TopicSet::one("a"), Start::Latest, "group").await;
     assert_eq!(fill(&memory, "a", 3).await, 3);
     let mut held = groups::hold(&mut *member, 3).await;
-    groups::settle(held.remove(1), meshgate_api::connector::Settlement::Ack);
+    groups::settle(held.remove(1), Settlement::Ack);
     assert_eq!(memory.groups()[0].lag, 2);
     drop(member);
     assert_eq!(fill(&memory, "a", 100).await, 100, "who left does not hold up others");
