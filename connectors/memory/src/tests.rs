@@ -168,6 +168,23 @@ async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
 }
 
 #[tokio::test]
+async fn what_appears_and_goes_while_a_group_is_absent_is_counted() {
+    let memory = memory(CAPACITY, 10);
+    let both = TopicSet { names: vec!["a".into(), "late".into()], patterns: Vec::new() };
+    drop(groups::join(&*memory, both.clone(), Start::Latest, "group").await);
+    assert_eq!(fill(&memory, "a", 100).await, 100);
+    assert_eq!(fill(&memory, "late", 3).await, 3);
+    assert_eq!(memory.groups()[0].lag, 103);
+    assert_eq!(fill(&memory, "b", 100).await, 100);
+    assert_eq!((skipped(&memory), memory.groups()[0].lag), (103, 103));
+    fill(&memory, "late", 1).await;
+    assert_eq!((skipped(&memory), memory.groups()[0].lag), (103, 104));
+    let mut member = groups::join(&*memory, both, Start::Latest, "group").await;
+    assert_eq!(groups::hold(&mut *member, 1).await.len(), 1, "it goes on from what is left");
+    assert_eq!((skipped(&memory), memory.groups()[0].lag), (103, 1));
+}
+
+#[tokio::test]
 async fn a_group_that_has_left_makes_room_to_the_last_byte() {
     for length in 0..300 {
         let memory = memory(64 << 10, 10);
