@@ -199,11 +199,12 @@ impl Group {
         result
     }
 
-    /// Whether that settled the record.
+    /// False if the delivery is not known.
     fn end_delivery(&self, delivery: u64, end: End) -> bool {
-        let settled = self.with(|state| state.deal.settle(delivery, end, Instant::now()));
+        let (is_known, settled) =
+            self.with(|state| (state.deal.is_under_way(delivery), state.deal.settle(delivery, end, Instant::now())));
         settled.iter().for_each(|record| self.keeper.settled(record));
-        settled.is_some()
+        is_known
     }
 }
 
@@ -214,17 +215,14 @@ impl fmt::Debug for Group {
 }
 
 impl Ledger for Group {
-    fn settle(&self, delivery: u64, settlement: Settlement) {
+    fn settle(&self, delivery: u64, settlement: Settlement) -> bool {
         match settlement {
-            Settlement::Ack => {
-                self.end_delivery(delivery, End::Settled);
-            }
-            Settlement::Retry { after } => {
-                self.end_delivery(delivery, End::Returned { after });
-            }
+            Settlement::Ack => self.end_delivery(delivery, End::Settled),
+            Settlement::Retry { after } => self.end_delivery(delivery, End::Returned { after }),
             Settlement::Reject { .. } => {
-                let is_settled = self.end_delivery(delivery, End::Settled);
-                self.rejected.fetch_add(u64::from(is_settled), Relaxed);
+                let is_known = self.end_delivery(delivery, End::Settled);
+                self.rejected.fetch_add(u64::from(is_known), Relaxed);
+                is_known
             }
         }
     }

@@ -342,6 +342,11 @@ impl Deal {
         std::mem::take(&mut self.hungry).into_iter().for_each(|member| self.call(member, now));
     }
 
+    /// Whether somebody has the delivery.
+    pub(super) fn is_under_way(&self, delivery: u64) -> bool {
+        self.deliveries.contains_key(&delivery)
+    }
+
     /// Ends a delivery; the record, if that settles it.
     pub(super) fn settle(&mut self, delivery: u64, end: End, now: Instant) -> Option<Arc<Record>> {
         let (member, number) = self.deliveries.remove(&delivery)?;
