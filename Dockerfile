@@ -25,8 +25,8 @@ COPY --from=build /usr/local/bin/meshgate /usr/local/bin/meshgate
 COPY config/docker.yaml /etc/meshgate/meshgate.yaml
 # A number, so that Kubernetes can see that it is not root.
 USER 65532:65532
-# HTTP and WebSocket, admin, MQTT
-EXPOSE 8080 9090 1883
+# HTTP and WebSocket, admin
+EXPOSE 8080 9090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["meshgate", "healthcheck"]
 ENTRYPOINT ["meshgate"]
 CMD ["serve", "--config", "/etc/meshgate/meshgate.yaml"]

@@ -10,7 +10,7 @@ use std::{
 use axum::{
     Router,
     extract::State,
-    http::{Method, StatusCode, Uri, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -27,13 +27,13 @@ use crate::{
     },
     reload::{LastReload, Outcome},
     shutdown::Drain,
+    telemetry::exposition,
 };
 
 mod explain;
 
 /// Of the document at `/status`: raised when a member changes its meaning or goes.
 const STATUS_FORMAT: u32 = 1;
-const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Whatever the limits of the other listeners are.
 const BOUNDS: Bounds = Bounds { connections: 1000, header_timeout: Duration::from_secs(10) };
@@ -130,9 +130,13 @@ fn health(connector: &NamedConnector) -> Value {
     })
 }
 
-async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
+async fn metrics(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
     match admin.gateway.metrics.text(&admin.gateway) {
-        Ok(text) => ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response(),
+        Ok(text) => {
+            let (media_type, text) = exposition::negotiate(accept, text);
+            ([(header::CONTENT_TYPE, media_type)], text).into_response()
+        }
         Err(problem) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, problem.to_string()).into_response(),
     }
 }

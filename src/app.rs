@@ -24,18 +24,26 @@ use crate::{
     },
     reload::{Leaving, Outcome, Reload, Source},
     shutdown::drain,
-    telemetry::Metrics,
+    telemetry::{Metrics, Traces},
 };
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener's address cannot be bound.
-    #[error("cannot listen on {0}")]
-    Bind(String),
+    #[error("`{key}`: cannot listen on {problem}")]
+    Bind {
+        /// What says where it listens.
+        key: &'static str,
+        /// The address, and why not.
+        problem: String,
+    },
     /// A connector refuses to be made.
     #[error("{0}")]
     Config(Problem),
+    /// The environment asks for trace spans in a way that cannot be.
+    #[error("{0}")]
+    Traces(String),
     /// The system does not let signals be caught.
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
@@ -48,14 +56,15 @@ pub async fn serve(
     greet: impl FnOnce(&[(&'static str, String)]),
 ) -> Result<(), StartError> {
     let started = Instant::now();
+    let metrics = Arc::new(Metrics::default());
+    let traces = Traces::from_environment(metrics.spans_dropped.clone()).map_err(StartError::Traces)?;
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let (http, admin) = (config.http.clone(), config.admin.clone());
     let server = Server::bind(&http.address)
         .await
-        .map_err(|problem| StartError::Bind(format!("{}: {problem}", http.address)))?;
-    let metrics = Arc::new(Metrics::default());
+        .map_err(|problem| unbound("listeners.http.address", format!("{}: {problem}", http.address)))?;
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
-    let gateway = Arc::new(Gateway::new(snapshot, metrics));
+    let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
     let (unready, not_ready) = drain();
     let (stop, stopping) = drain();
     let mut listeners = vec![("http", server.address().to_string())];
@@ -67,7 +76,8 @@ pub async fn serve(
         started,
         reloaded: reloaded.clone(),
     };
-    let bound = admin::serve(shown, admin.address).await.map_err(StartError::Bind)?;
+    let bound =
+        admin::serve(shown, admin.address).await.map_err(|problem| unbound("listeners.admin.address", problem))?;
     listeners.push(("admin", bound.to_string()));
     let count = gateway.metrics.connections[Listener::Http as usize].clone();
     let http = Http::new(gateway.clone(), stopping.clone());
@@ -87,6 +97,10 @@ pub async fn serve(
     Ok(())
 }
 
+fn unbound(key: &'static str, problem: String) -> StartError {
+    StartError::Bind { key, problem }
+}
+
 /// What clients may take of a listener, at each moment.
 fn bounds(gateway: Arc<Gateway>) -> impl Fn() -> Bounds + Send {
     move || {
@@ -101,7 +115,7 @@ fn start_reloading(reload: Reload) -> std::io::Result<AbortHandle> {
     Ok(tokio::spawn(reload.run(hangups)).abort_handle())
 }
 
-/// Waits `delay`, stops accepting, lets what is in flight finish, and closes the connectors; all within `grace`.
+/// Waits `delay`, stops accepting, lets what is in flight finish, closes the connectors and sends the last spans; all within `grace`.
 async fn end(gateway: &Gateway, leaving: &Leaving, stop: impl FnOnce(), serving: JoinHandle<()>) {
     let Shutdown { delay, grace } = gateway.now().shutdown;
     let deadline = tokio::time::Instant::now() + grace;
@@ -118,6 +132,7 @@ async fn end(gateway: &Gateway, leaving: &Leaving, stop: impl FnOnce(), serving:
     let snapshot = gateway.now();
     let closing = join_all(snapshot.connectors.iter().map(|named| named.close(deadline)));
     tokio::join!(closing, leaving.close_all(deadline));
+    gateway.traces.close(deadline).await;
 }
 
 /// SIGTERM and SIGINT.

@@ -12,6 +12,7 @@ use crate::{
 mod cesql;
 mod check;
 mod client;
+mod content;
 mod explain;
 mod healthcheck;
 mod publish;
@@ -38,7 +39,7 @@ impl From<Exit> for ExitCode {
 
 /// Meshgate, an event-mesh gateway: HTTP clients in front, Kafka and other brokers behind, CloudEvents all the way.
 #[derive(Debug, Parser)]
-#[command(name = "meshgate", version, about, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+#[command(name = "meshgate", version, propagate_version = true, about, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

@@ -2,11 +2,13 @@
 
 use std::time::SystemTime;
 
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use meshgate_api::{
     Str,
     event::{self, Event, InvalidEvent, WRAPPED_TYPE},
     json,
+    message::Headers,
     outcome::Rejection,
 };
 use uuid::Uuid;
@@ -66,6 +68,16 @@ pub fn wrap(source: Str, media_type: Option<Str>, data: Option<Bytes>) -> Event 
         data,
         ..Event::default()
     }
+}
+
+/// The W3C trace context of a request as transport headers; what cannot be read is left out.
+#[must_use]
+pub fn trace(headers: &HeaderMap) -> Headers {
+    let header = |name: &'static str| {
+        let value = headers.get(name)?.to_str().ok()?;
+        Some((Str::from_static(name), Bytes::copy_from_slice(value.as_bytes())))
+    };
+    ["traceparent", "tracestate"].into_iter().filter_map(header).collect()
 }
 
 /// What every listener asks of an event beyond its validity: its type is none of the gateway's own. Takes off [`META_EXTENSIONS`].

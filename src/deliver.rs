@@ -31,7 +31,7 @@ mod open;
 mod text;
 pub use delivered::{Confirmation, Delivered};
 pub use event_filter::EventFilter;
-pub use open::{From, OpenError, Reading};
+pub use open::{Begin, OpenError, Reading};
 pub use text::Layout;
 use text::Note;
 

@@ -16,7 +16,7 @@ use crate::{
     config::{HttpListener, Limits, Shutdown},
     router::Router,
     shutdown::{Drain, DrainSwitch, drain},
-    telemetry::{Metrics, RouteCounters},
+    telemetry::{Metrics, RouteCounters, Traces},
 };
 
 /// Publishes of destinations that are not required, under way at once. They hold memory and nobody waits for them.
@@ -30,6 +30,7 @@ pub struct Gateway {
     /// Bytes of events that wait for their outcomes: what `limits.in_flight` bounds.
     pub in_flight: Arc<AtomicUsize>,
     pub(crate) optional_in_flight: Arc<Semaphore>,
+    pub(crate) traces: Traces,
 }
 
 /// What one configuration has made of the gateway.
@@ -114,7 +115,19 @@ impl Gateway {
     #[must_use]
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>) -> Self {
         let optional_in_flight = Arc::new(Semaphore::new(OPTIONAL_IN_FLIGHT));
-        Self { snapshot: ArcSwap::from_pointee(snapshot), metrics, in_flight: Arc::default(), optional_in_flight }
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            metrics,
+            in_flight: Arc::default(),
+            optional_in_flight,
+            traces: Traces::default(),
+        }
+    }
+
+    /// The same, with spans of what is published.
+    #[must_use]
+    pub fn with_traces(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     /// What is served now. To ask is cheap, and to keep it keeps its connectors from being closed.

@@ -7,7 +7,7 @@
 use std::{ops::Deref, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
-use futures::{FutureExt, future::join_all};
+use futures::FutureExt;
 use meshgate_api::{
     Str,
     connector::{Batch, PublishAck},
@@ -29,8 +29,8 @@ pub type Submission = Result<Arc<Message>, Refused>;
 /// An event that is refused before any route is asked.
 #[derive(Clone, Debug)]
 pub struct Refused {
-    /// The event's id, as far as it is known.
-    pub id: Str,
+    /// What is known of it: where it was published to, the trace that it belongs to, perhaps its id.
+    pub known: Arc<Message>,
     /// Why.
     pub outcome: Outcome,
 }
@@ -102,11 +102,18 @@ impl Deref for Receipts {
     }
 }
 
+impl From<Refused> for Receipt {
+    fn from(Refused { known, outcome }: Refused) -> Self {
+        Self { id: known.event.id.clone(), route: None, outcome, stored: SmallVec::new() }
+    }
+}
+
 impl Gateway {
     /// Publishes messages in their order; each has its own outcome. Answers within `limits.publish_timeout`. What is served when it
     /// begins is what it works with to its end.
-    pub async fn publish(&self, listener: Listener, submissions: SmallVec<[Submission; 1]>) -> Receipts {
+    pub async fn publish(&self, listener: Listener, mut submissions: SmallVec<[Submission; 1]>) -> Receipts {
         let begun = Instant::now();
+        let spans = self.traces.open(listener, &mut submissions);
         let snapshot = self.now();
         let deadline = begun + answer_within(snapshot.limits.connectors.publish_timeout);
         let mut receipts = SmallVec::new();
@@ -115,12 +122,13 @@ impl Gateway {
             let number = receipts.len();
             receipts.push(match submission {
                 Ok(message) => place(&snapshot, message, number, &mut lots),
-                Err(Refused { id, outcome }) => Receipt { id, route: None, outcome, stored: SmallVec::new() },
+                Err(refused) => refused.into(),
             });
         }
         let mut collected = Collected::new(receipts);
         self.send(&snapshot, lots, deadline, &mut collected).await;
         let each = collected.finish();
+        spans.close(&snapshot.router, &each);
         snapshot.counters.published(listener, &each);
         self.metrics.answered(listener, &each, begun.elapsed());
         Receipts { snapshot, each }
@@ -128,40 +136,21 @@ impl Gateway {
 
     /// Hands every lot to its connector, in order; then awaits the required ones.
     async fn send(&self, snapshot: &Snapshot, lots: SmallVec<[Lot; 1]>, deadline: Instant, collected: &mut Collected) {
-        let mut waiting: SmallVec<[_; 1]> = SmallVec::new();
+        let mut pending: SmallVec<[_; 1]> = SmallVec::new();
         for Lot { connector, required, batch, of } in lots {
-            if required {
-                let mut sending = snapshot.connectors[connector].connector.publish(batch);
-                let taken = match (&mut sending).now_or_never() {
-                    Some(ack) => Ok(ack), // as a rule, and then no timer is needed
-                    None => timeout_at(deadline, sending).await,
-                };
-                match taken {
-                    Ok(PublishAck::Ready(outcomes)) => collected.add(connector, of, outcomes),
-                    Ok(PublishAck::Pending(outcomes)) => waiting.push((connector, of, outcomes)),
-                    Err(_) => collected.add_late(connector, of),
-                }
-            } else {
+            if !required {
                 self.try_once(snapshot, connector, batch, &of, deadline);
+                continue;
+            }
+            match before(deadline, snapshot.connectors[connector].connector.publish(batch)).await {
+                Some(PublishAck::Ready(outcomes)) => collected.add(connector, of, Some(outcomes)),
+                Some(PublishAck::Pending(outcomes)) => pending.push((connector, of, outcomes)),
+                None => collected.add(connector, of, None),
             }
         }
-        if waiting.len() <= 1 {
-            for (connector, of, outcomes) in waiting {
-                match timeout_at(deadline, outcomes).await {
-                    Ok(outcomes) => collected.add(connector, of, outcomes),
-                    Err(_) => collected.add_late(connector, of),
-                }
-            }
-            return;
-        }
-        let each = waiting
-            .into_iter()
-            .map(|(connector, of, outcomes)| async move { (connector, of, timeout_at(deadline, outcomes).await) });
-        for (connector, of, outcomes) in join_all(each).await {
-            match outcomes {
-                Ok(outcomes) => collected.add(connector, of, outcomes),
-                Err(_) => collected.add_late(connector, of),
-            }
+        // One after the other: they come in while nobody asks, and all have the same deadline.
+        for (connector, of, outcomes) in pending {
+            collected.add(connector, of, before(deadline, outcomes).await);
         }
     }
 
@@ -185,6 +174,14 @@ impl Gateway {
     }
 }
 
+/// What comes of it before the deadline. As a rule it is there already, and then no timer is needed.
+async fn before<F: Future + Unpin>(deadline: Instant, mut coming: F) -> Option<F::Output> {
+    match (&mut coming).now_or_never() {
+        Some(output) => Some(output),
+        None => timeout_at(deadline, coming).await.ok(),
+    }
+}
+
 /// A little less than the promise, so that the answer itself is not late.
 fn answer_within(publish_timeout: Duration) -> Duration {
     publish_timeout - (publish_timeout / 20).min(Duration::from_millis(200))
@@ -197,7 +194,7 @@ fn place(snapshot: &Snapshot, message: Arc<Message>, receipt: usize, lots: &mut 
     {
         Ok(Routed { route, targets }) => {
             targets.into_iter().for_each(|target| add_to_lot(lots, target, receipt));
-            // A route has at least one required destination: its outcome replaces this one.
+            // The configuration gives each route a required destination, whose outcome replaces this one.
             (Some(route), Outcome::unknown("no destination answered"))
         }
         Err(refused) => (None, refused),
@@ -234,7 +231,12 @@ impl Collected {
         Self { receipts, answered }
     }
 
-    fn add(&mut self, connector: usize, of: SmallVec<[Origin; 1]>, outcomes: Outcomes) {
+    /// `None`: the outcomes did not come in time.
+    fn add(&mut self, connector: usize, of: SmallVec<[Origin; 1]>, outcomes: Option<Outcomes>) {
+        let outcomes = outcomes.unwrap_or_else(|| {
+            let late = Outcome::unknown("the broker did not answer within `limits.publish_timeout`");
+            std::iter::repeat_n(late, of.len()).collect()
+        });
         debug_assert_eq!(of.len(), outcomes.len(), "a connector answers each event once");
         for (Origin { receipt, topic, .. }, outcome) in of.into_iter().zip(outcomes) {
             let answered = std::mem::replace(&mut self.answered[receipt], true);
@@ -246,12 +248,6 @@ impl Collected {
                 receipt.outcome = outcome;
             }
         }
-    }
-
-    fn add_late(&mut self, connector: usize, of: SmallVec<[Origin; 1]>) {
-        let late = Outcome::unknown("the broker did not answer within `limits.publish_timeout`");
-        let outcomes = std::iter::repeat_n(late, of.len()).collect();
-        self.add(connector, of, outcomes);
     }
 
     /// What is stored in one place and not in another is neither safe to send again nor lost: say so.

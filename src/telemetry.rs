@@ -1,4 +1,4 @@
-//! What the gateway tells about itself: metrics by the Prometheus conventions, and log lines.
+//! What the gateway tells about itself: metrics by the Prometheus conventions, log lines, and trace spans.
 //!
 //! No label ever holds a channel or a client: their number has no bound.
 
@@ -33,8 +33,11 @@ use crate::{
     publish::Receipt,
 };
 
+pub(crate) mod exposition;
 mod logs;
+mod traces;
 pub use logs::{LogFormat, start_logging};
+pub use traces::{Spans, Traces};
 
 type Labels = Vec<(&'static str, String)>;
 type Counters = Family<Labels, EventCounter>;
@@ -60,6 +63,8 @@ pub struct Metrics {
     pub skipped: Arc<AtomicU64>,
     /// Events of which a reader's filter could not tell whether it wants them.
     pub filter_errors: EventCounter,
+    /// Trace spans that the collector did not get.
+    pub spans_dropped: EventCounter,
     in_flight: Gauge<i64, AtomicI64>,
     subscription_lag: Family<Labels, Gauge<i64, AtomicI64>>,
     connector_up: Family<Labels, Gauge<i64, AtomicI64>>,
@@ -101,6 +106,8 @@ impl Default for Metrics {
         registry.register("connections", "Open connections", connections.clone());
         registry.register_collector(Box::new(Skipped(skipped.clone())));
         registry.register("reader_filter_errors", "Events that a reader's filter failed on", filter_errors.clone());
+        let spans_dropped = Counter::default();
+        registry.register("trace_spans_dropped", "Trace spans the collector did not get", spans_dropped.clone());
         let (in_flight, subscription_lag) = (Gauge::default(), Family::default());
         let waiting = "Events that wait for their outcomes, as limits.in_flight counts them";
         registry.register_with_unit("in_flight", waiting, Unit::Bytes, in_flight.clone());
@@ -124,6 +131,7 @@ impl Default for Metrics {
                 .into(),
             skipped,
             filter_errors,
+            spans_dropped,
             in_flight,
             subscription_lag,
             connector_up,

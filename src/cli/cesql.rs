@@ -19,7 +19,9 @@ Examples:
 
 It prints {\"value\":true,\"error\":null}. The error is null, parse, math, cast,
 missingAttribute, missingFunction, functionEvaluation or generic; stderr says
-more of it. The event is JSON (application/cloudevents+json).")]
+more of it. The event is JSON (application/cloudevents+json).
+
+Exit codes: 0 it has printed that, whatever the value; 64 usage or no such file, 65 no valid event")]
 pub(super) struct Cesql {
     /// The event's file; `-` reads stdin
     #[arg(long, value_name = "FILE")]

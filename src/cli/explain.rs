@@ -5,11 +5,9 @@ use std::{env, path::Path, path::PathBuf};
 use axum::http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
 use bytes::Bytes;
 use clap::Args;
-use meshgate_api::media;
-use serde_json::Value;
 use tokio::io::AsyncReadExt;
 
-use super::{Exit, print, say};
+use super::{Exit, content, print, say};
 use crate::{
     config::{self, Config},
     explain::Setting,
@@ -23,8 +21,8 @@ Examples:
   meshgate explain --config meshgate.yaml --channel orders/eu --event event.json
   echo 21.5 | meshgate explain --config meshgate.yaml --channel sensors/7 --event -
 
-A JSON object with `specversion` is a CloudEvent, a JSON array of such a batch; anything else is
-wrapped, as when it is published.
+Without --content-type a JSON object with `specversion` is a CloudEvent, a JSON array of such a batch;
+anything else is wrapped. `meshgate publish` takes it for the same.
 
 Exit codes: 0 it would be published, 65 it would be rejected, 78 bad configuration")]
 pub(super) struct Explain {
@@ -87,10 +85,10 @@ impl Explain {
 
     fn headers(&self, body: &[u8]) -> Result<HeaderMap, axum::http::header::InvalidHeaderValue> {
         let content_type = match &self.content_type {
-            Some(given) => Some(HeaderValue::from_str(given)?),
-            None => content_type(body).map(HeaderValue::from_static),
+            Some(given) => HeaderValue::from_str(given)?,
+            None => HeaderValue::from_static(content::of_publish(body)),
         };
-        Ok(content_type.map(|value| (CONTENT_TYPE, value)).into_iter().collect())
+        Ok(HeaderMap::from_iter([(CONTENT_TYPE, content_type)]))
     }
 }
 
@@ -102,18 +100,4 @@ async fn read(file: &Path) -> std::io::Result<Bytes> {
         bytes = tokio::fs::read(file).await?;
     }
     Ok(bytes.into())
-}
-
-/// What a file says that it is. JSON that is broken off is still taken for the event that it names.
-fn content_type(body: &[u8]) -> Option<&'static str> {
-    let is_event = |value: &Value| value.get("specversion").is_some();
-    match serde_json::from_slice(body) {
-        Ok(event) if is_event(&event) => Some(media::EVENT_JSON),
-        Ok(Value::Array(events)) if events.iter().any(is_event) => Some(media::BATCH_JSON),
-        Ok(_) => Some("application/json"),
-        Err(_) => {
-            let names_it = memchr::memmem::find(body, br#""specversion""#).is_some();
-            (body.trim_ascii_start().starts_with(b"{") && names_it).then_some(media::EVENT_JSON)
-        }
-    }
 }

@@ -9,13 +9,13 @@ use super::{Exit, client, say};
 #[derive(Args, Debug)]
 pub(super) struct Healthcheck {
     /// The admin listener
-    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    #[arg(long, default_value = "http://127.0.0.1:9090", value_parser = client::base_url)]
     url: String,
 }
 
 impl Healthcheck {
     pub(super) async fn run(self) -> Exit {
-        let url = format!("{}/livez", self.url.trim_end_matches('/'));
+        let url = format!("{}/livez", self.url);
         match client::new().get(&url).timeout(Duration::from_secs(3)).send().await {
             Ok(answer) if answer.status().is_success() => Exit::Clean,
             Ok(answer) => {
@@ -23,7 +23,7 @@ impl Healthcheck {
                 Exit::Unreachable
             }
             Err(problem) => {
-                say(&client::explain(&problem));
+                say(&client::failure(&self.url, &problem));
                 Exit::Unreachable
             }
         }

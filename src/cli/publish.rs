@@ -6,7 +6,7 @@ use clap::Args;
 use reqwest::{StatusCode, header::CONTENT_TYPE};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, BufReader};
 
-use super::{Exit, client, say};
+use super::{Exit, client, content, say};
 
 /// Publishes what an argument, a file or stdin holds, and waits for the brokers' confirmation.
 #[derive(Args, Debug)]
@@ -16,8 +16,12 @@ Examples:
   meshgate publish orders/eu --file order.json
   journalctl -o json -f | meshgate publish logs/host-1 -     one event a line
 
-Without --type the data is wrapped: the gateway makes an event of it. A JSON CloudEvent is sent with
---content-type application/cloudevents+json.")]
+A JSON object with `specversion` is sent as the CloudEvent that it is, a JSON array of such as a batch.
+Other data without --type is wrapped: the gateway makes an event of it. `meshgate explain` shows which.
+
+It prints nothing when the brokers have confirmed the event, and why not when they have not.
+
+Exit codes: 0 stored, 64 usage, 65 rejected, 69 no gateway answers, 75 not stored or unknown: stderr says which")]
 pub(super) struct Publish {
     /// The channel
     channel: String,
@@ -28,12 +32,12 @@ pub(super) struct Publish {
     #[arg(long, short, value_name = "FILE")]
     file: Option<PathBuf>,
     /// The gateway's HTTP listener
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = client::base_url)]
     url: String,
-    /// What the data is
-    #[arg(long, default_value = "application/json")]
-    content_type: String,
-    /// Attribute `type`: makes it a CloudEvent in binary mode
+    /// What the data is; default: what it looks like, of JSON, text and bytes
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Attribute `type`: makes a CloudEvent of it, in binary mode
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     /// Attribute `source`
@@ -84,7 +88,7 @@ impl Publish {
 
     async fn one(&self, data: Vec<u8>) -> Exit {
         let url = client::channel_url(&self.url, &self.channel);
-        let mut request = client::new().post(url).header(CONTENT_TYPE, &self.content_type).body(data);
+        let mut request = client::new().post(url).header(CONTENT_TYPE, self.content_type(&data)).body(data);
         if let Some(kind) = &self.kind {
             let id = self.id.clone().unwrap_or_else(|| uuid::Uuid::now_v7().to_string());
             let attributes = [
@@ -103,7 +107,7 @@ impl Publish {
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(problem) => {
-                say(&client::explain(&problem));
+                say(&client::failure(&self.url, &problem));
                 return if problem.is_builder() { Exit::Usage } else { Exit::Unreachable };
             }
         };
@@ -117,6 +121,13 @@ impl Publish {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Exit::TryAgain,
             status if status.is_server_error() => Exit::TryAgain,
             _ => Exit::Rejected,
+        }
+    }
+    fn content_type(&self, data: &[u8]) -> &str {
+        match (&self.content_type, &self.kind) {
+            (Some(given), _) => given,
+            (None, Some(_)) => content::of_data(data),
+            (None, None) => content::of_publish(data),
         }
     }
 }

@@ -39,8 +39,8 @@ pub(super) fn run(serve: &Serve) -> Exit {
         Err(problem) => {
             say(&problem.to_string());
             match problem {
-                StartError::Config(_) => Exit::BadConfig,
-                StartError::Bind(_) | StartError::Signals(_) => Exit::Unreachable,
+                StartError::Config(_) | StartError::Traces(_) => Exit::BadConfig,
+                StartError::Bind { .. } | StartError::Signals(_) => Exit::Unreachable,
             }
         }
     }
@@ -76,8 +76,8 @@ fn greet(listeners: &[(&'static str, String)], from_file: bool) {
     let heading = format!("Meshgate listens on http://{http} (admin: http://{admin}).");
     let lines = format!(
         "{heading}\n\nTry, in other terminals:\n  \
-         curl -N http://{http}/channels/hello/*\n  \
-         curl -i http://{http}/channels/hello/world -d 'Hello, mesh'\n  \
+         curl -N 'http://{http}/channels/hello/*'\n  \
+         curl -i http://{http}/channels/hello/world -H 'content-type: text/plain' -d 'Hello, mesh'\n  \
          curl http://{admin}/status"
     );
     if !print(if from_file { &heading } else { &lines }) {

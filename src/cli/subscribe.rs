@@ -18,12 +18,16 @@ Examples:
   meshgate subscribe orders/+ --from earliest --count 10
   meshgate subscribe orders/eu --from 2026-01-31T12:00:00Z
   meshgate subscribe orders/+ --filter \"amount > 100 AND subject LIKE 'eu-%'\"
-  meshgate subscribe orders/eu --after CURSOR")]
+  meshgate subscribe orders/eu --after CURSOR
+
+It goes on when the connection ends, until --count events are printed or it is stopped.
+
+Exit codes: 0 all printed, 64 usage, 65 refused, 69 no gateway answers, 75 not now")]
 pub(super) struct Subscribe {
     /// The channel, or a filter with `+` and `#`
     filter: String,
     /// The gateway's HTTP listener
-    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = client::base_url)]
     url: String,
     /// latest, earliest, or an RFC 3339 time
     #[arg(long, default_value = "latest")]
@@ -62,9 +66,9 @@ impl Subscribe {
                     }
                 }
                 Ok(answer) => return refused(answer).await,
-                Err(problem) if connected => say(&client::explain(&problem)),
+                Err(problem) if connected => say(&client::failure(&self.url, &problem)),
                 Err(problem) => {
-                    say(&client::explain(&problem));
+                    say(&client::failure(&self.url, &problem));
                     return Exit::Unreachable;
                 }
             }

@@ -13,7 +13,7 @@ use axum::http::HeaderMap;
 use bytes::Bytes;
 use meshgate_api::{
     Str,
-    event::{Draft, Event},
+    event::{Draft, Event, also_missing},
     json, media,
     message::{Headers, Message},
 };
@@ -111,7 +111,14 @@ fn binary(mut draft: Draft, content_type: Option<Str>, body: Bytes) -> Result<Ev
     if let Some(media_type) = content_type {
         draft.set_datacontenttype(media_type);
     }
-    Ok(draft.finish(data)?)
+    let missing = draft.missing();
+    draft.finish(data).map_err(|fault| match missing.split_first() {
+        Some((first, others)) => {
+            let detail = format!("header `ce-{first}` is missing{}", also_missing(others, "ce-"));
+            DecodeError { detail, ..fault.into() }
+        }
+        None => fault.into(),
+    })
 }
 
 /// An empty body is no data unless something says of what type it is.

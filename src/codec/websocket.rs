@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use axum::http::HeaderMap;
 use bytes::Bytes;
 use meshgate_api::{
     Str,
@@ -122,16 +121,6 @@ pub fn message(event: Event, channel: &Str, trace: &Headers) -> Message {
 pub fn wrapped(frame: &[u8], channel: &Str, trace: &Headers) -> Message {
     let event = wrap(Str::from_static(SOURCE), None, Some(Bytes::copy_from_slice(frame)));
     Message { channel: Some(channel.clone()), event, headers: trace.clone(), wrapped: true }
-}
-
-/// The W3C trace context of the request that opened the connection; what cannot be read is left out.
-#[must_use]
-pub fn trace(headers: &HeaderMap) -> Headers {
-    let header = |name: &'static str| {
-        let value = headers.get(name)?.to_str().ok()?;
-        Some((Str::from_static(name), Bytes::copy_from_slice(value.as_bytes())))
-    };
-    ["traceparent", "tracestate"].into_iter().filter_map(header).collect()
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ impl Files {
     /// The text of a configuration file.
     pub(super) fn text(&mut self, path: &Path) -> Result<String, Problem> {
         let problem = |mark, message| Problem { path: ".".into(), mark, message };
-        let bytes = self.bytes(path).map_err(|error| problem(Mark::START, format!("cannot read the file: {error}")))?;
+        let bytes = self.bytes(path).map_err(|error| problem(Mark::NOWHERE, format!("cannot be read: {error}")))?;
         String::from_utf8(bytes).map_err(|error| {
             let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()]).into_owned();
             problem(end(&valid), "expected UTF-8 text, found other bytes".into())

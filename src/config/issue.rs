@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use meshgate_api::settings::Problem;
+use meshgate_api::settings::{Mark, Problem};
 
-/// A problem of a configuration file: `file:line:column: path: message`.
+/// A problem of a configuration file: `file:line:column: path: message`; without a file to look into just `file: message`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issue {
     /// The file, as it was named.
@@ -26,6 +26,10 @@ impl Issue {
 
 impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.file.display(), self.problem)
+        let file = self.file.display();
+        if self.problem.mark == Mark::NOWHERE {
+            return write!(f, "{file}: {}", self.problem.message);
+        }
+        write!(f, "{file}:{}", self.problem)
     }
 }

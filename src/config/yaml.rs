@@ -21,7 +21,7 @@ pub(super) fn parse(text: &str, problems: &Problems) -> Option<Node> {
     match (parsed, tree.root) {
         (Err((mark, message)), _) => problems.add(".", mark, message),
         (Ok(()), Some(root)) if !root.is_null() => return Some(root),
-        (Ok(()), _) => problems.add(".", Mark::START, "the file is empty: it needs at least `connectors` and `routes`"),
+        (Ok(()), _) => problems.add(".", Mark::START, "is empty: it needs at least `connectors` and `routes`"),
     }
     None
 }
@@ -94,7 +94,7 @@ impl Tree<'_> {
     fn count(&mut self, nodes: usize, mark: Mark) -> Result<(), Broken> {
         self.nodes += nodes;
         if self.nodes > MOST_NODES {
-            return Err((mark, format!("the file has more than {MOST_NODES} values, aliases resolved")));
+            return Err((mark, format!("has more than {MOST_NODES} values, aliases resolved")));
         }
         Ok(())
     }

@@ -21,7 +21,7 @@ use meshgate_api::{
 use smallvec::SmallVec;
 use tokio::time::sleep;
 
-use super::{Flow, From, OpenSource};
+use super::{Begin, Flow, OpenSource};
 use crate::{gateway::Snapshot, router::Source};
 
 /// Before a broker that is away, or a limit that is reached, is tried again.
@@ -73,7 +73,7 @@ impl Flow {
     }
 }
 
-impl From {
+impl Begin {
     /// Where a reader that began here begins in topics that come later.
     pub(super) fn in_fresh_topics(&self) -> Start {
         match self {

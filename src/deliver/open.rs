@@ -20,7 +20,7 @@ use crate::{
 
 /// Where a flow begins.
 #[derive(Clone, Debug)]
-pub enum From {
+pub enum Begin {
     /// At what is stored after it was opened.
     Latest,
     /// At the oldest that is kept.
@@ -37,7 +37,7 @@ pub struct Reading {
     /// The channels.
     pub channels: ChannelFilter,
     /// Where to begin; in a group that exists already it does not count.
-    pub from: From,
+    pub from: Begin,
     /// Give a cursor after each event. A group has none: its position is at the broker.
     pub cursors: bool,
     /// Share the flow with the other members of this group; every event is then to be settled.
@@ -84,12 +84,12 @@ impl Gateway {
         let snapshot = Arc::clone(&self.now());
         let plan = snapshot.router.plan(filter).ok_or(OpenError::NoRoute)?;
         let asked = match &reading.from {
-            From::Cursor(_) if reading.group.is_some() => {
+            Begin::Cursor(_) if reading.group.is_some() => {
                 return Err(OpenError::Unsupported(
                     "a group goes on from its own position: leave the cursor out".into(),
                 ));
             }
-            From::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
+            Begin::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
             _ => None,
         };
         let group = reading.group.as_deref().map(|name| group_at_broker(name, &reading));
@@ -141,14 +141,14 @@ impl Gateway {
 
 impl Snapshot {
     /// Where reading from a connector begins.
-    fn start(&self, connector: usize, from: &From, cursor: Option<&Cursor>) -> Start {
+    fn start(&self, connector: usize, from: &Begin, cursor: Option<&Cursor>) -> Start {
         match (from, cursor) {
-            (From::Cursor(_), Some(cursor)) => {
+            (Begin::Cursor(_), Some(cursor)) => {
                 Start::After(cursor.positions(&self.connectors[connector].name).cloned().unwrap_or_default())
             }
-            (From::Earliest, _) => Start::Earliest,
-            (From::Time(time), _) => Start::At(*time),
-            (From::Latest | From::Cursor(_), _) => Start::Latest,
+            (Begin::Earliest, _) => Start::Earliest,
+            (Begin::Time(time), _) => Start::At(*time),
+            (Begin::Latest | Begin::Cursor(_), _) => Start::Latest,
         }
     }
 

@@ -121,6 +121,12 @@ fn message(id: &str, channel: &str) -> Submission {
     Ok(Arc::new(Message { channel: Some(channel.into()), event, ..Message::default() }))
 }
 
+fn unread(id: &str) -> Refused {
+    let event = Event { id: id.into(), ..Event::default() };
+    let known = Arc::new(Message { event, ..Message::default() });
+    Refused { known, outcome: Outcome::rejected(Rejection::BadEvent, "no event") }
+}
+
 async fn publish(gateway: &Gateway, messages: impl IntoIterator<Item = Submission>) -> Receipts {
     gateway.publish(Listener::Http, messages.into_iter().collect()).await
 }
@@ -170,7 +176,7 @@ async fn what_is_not_required_is_not_waited_for() {
 async fn each_event_has_its_own_fate_and_what_is_refused_is_not_tried() {
     let answers = [Some(stored()), Some(rejected())];
     let (gateway, connectors) = gateway(true, [&answers, &[Some(stored()), Some(stored())]]);
-    let unread = Err(Refused { id: "unread".into(), outcome: Outcome::rejected(Rejection::BadEvent, "no event") });
+    let unread = Err(unread("unread"));
     let receipts = publish(&gateway, [message("1", "a"), message("2", "elsewhere"), unread, message("4", "a")]).await;
     let fates: Vec<_> = receipts.iter().map(|receipt| (&*receipt.id, receipt.outcome.name(), receipt.route)).collect();
     let expected =

@@ -14,6 +14,7 @@ use tokio::{
 use crate::harness::{
     PATIENCE, eventually,
     gateway::{Gateway, MEMORY, problem},
+    page::Page,
 };
 
 mod memory;
@@ -97,6 +98,24 @@ async fn a_body_that_does_not_come_is_408_and_ends_its_connection() {
         assert!(begun.elapsed() < PATIENCE, "one byte after the other wins no time");
         sleep(Duration::from_millis(50)).await;
     }
+}
+
+#[tokio::test]
+async fn a_body_that_its_stream_was_reset_in_is_no_event() {
+    let gateway = start();
+    let stream = client(&gateway, "").await;
+    let (requests, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    for reason in [h2::Reason::NO_ERROR, h2::Reason::CANCEL] {
+        let mut requests = requests.clone().ready().await.expect("open");
+        let request = axum::http::Request::post(gateway.channel_url("a")).body(()).expect("a request");
+        let (_answer, mut body) = requests.send_request(request, false).expect("it can be sent");
+        body.send_data("abc".into(), false).expect("it can be sent");
+        body.send_reset(reason);
+    }
+    gateway.store("a", "whole").await;
+    let ids: Vec<_> = Page::read(&gateway, "a").await.events.iter().map(|event| event["id"].clone()).collect();
+    assert_eq!(ids, ["whole"]);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod reload;
 mod routing;
 mod standing;
 
+pub use plain::read;
 use serde_json::Value;
 
 use crate::harness::{
@@ -25,6 +26,13 @@ async fn gateway(routes: &str) -> Gateway {
 /// The same with further configuration.
 async fn gateway_with(routes: &str, more: &str) -> Gateway {
     let gateway = Gateway::start(&configuration(routes, more));
+    ready(&gateway).await;
+    gateway
+}
+
+/// The same with variables of the environment.
+pub async fn gateway_of(routes: &str, variables: &[(&str, &str)]) -> Gateway {
+    let gateway = Gateway::start_with(&configuration(routes, ""), variables);
     ready(&gateway).await;
     gateway
 }

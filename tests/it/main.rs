@@ -5,6 +5,7 @@
 mod harness;
 
 mod bad_input;
+mod command_line;
 mod description;
 mod durability;
 mod explain;
@@ -14,7 +15,9 @@ mod origins;
 mod pages;
 mod publish;
 mod quickstart;
+mod readme;
 mod reload;
 mod serve;
 mod subscribe;
+mod traces;
 mod websocket;

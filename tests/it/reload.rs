@@ -75,7 +75,7 @@ async fn a_hangup_reloads_at_once() {
 async fn a_bad_file_changes_nothing_and_is_shown() {
     let gateway = Gateway::start(&routes(&["a"]));
     for (bad, place, says) in [
-        ("connectors: {\n", ":3:1: .: ", "invalid YAML"),
+        ("connectors: {\n", ":3:1: the file: ", "invalid YAML"),
         (&*routes(&["a", "b/#/c"]), ":5:31: routes[1].channel: ", "`#`"),
         (
             &*MEMORY.replace("{ kind: memory }", "{ kind: memory, capacity: 1 }"),

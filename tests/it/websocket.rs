@@ -130,7 +130,7 @@ async fn what_is_wrong_for_good_is_refused_with_a_status() {
         ("a?ack=auto", &[], 400, "`ack` is about the events of a group"),
         ("a?ack=maybe&group=g", &[], 400, "use manual or auto"),
         ("a?after=x", &[], 400, "cursor"),
-        ("a?wat=1", &[], 400, "not known"),
+        ("a?rolle=publish", &[], 400, "`rolle` is not known here: did you mean `role`?"),
         ("a", &[("sec-websocket-version", "8")], 426, "must be 13"),
         ("a", &[("sec-websocket-key", "c2hvcnQ=")], 400, "16 bytes"),
     ];

@@ -11,7 +11,7 @@ use crate::Str;
 
 mod draft;
 mod validity;
-pub use draft::Draft;
+pub use draft::{Draft, also_missing};
 pub use validity::{InvalidEvent, check_attribute_name, check_media_type, parse_timestamp, timestamp};
 
 /// The type of an event that the gateway made of something that is no CloudEvent.

@@ -16,11 +16,13 @@ mod fields;
 mod node;
 mod problem;
 mod quantity;
-pub use quantity::duration;
+mod suggestion;
 
 pub use fields::{Fields, Reading, decode};
 pub use node::{Entry, Mark, Node, Scalar, Value};
 pub use problem::{Problem, Problems};
+pub use quantity::duration;
+pub use suggestion::suggestion;
 
 #[cfg(test)]
 mod tests;

@@ -66,7 +66,8 @@ macro_rules! conformance {
                 a_cancelled_wait_loses_nothing, a_reader_that_pauses_sees_no_gap
             ],
             positions: [
-                goes_on_after_each_position, what_is_not_named_is_read_from_its_start, beyond_the_end_is_gone,
+                goes_on_after_each_position, what_is_not_named_is_read_from_its_start,
+                a_topic_that_came_after_a_position_is_read_from_its_start, beyond_the_end_is_gone,
                 what_was_forgotten_is_gone_and_reading_can_go_on
             ],
             groups: [
@@ -174,3 +175,8 @@ pub async fn nothing_more(connector: &dyn Connector, subscription: &mut dyn Subs
 pub fn ids(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}-{number}")).collect()
 }
+
+/// What CONTRIBUTING.md shows must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../../CONTRIBUTING.md")]
+struct Contributing;

@@ -39,6 +39,27 @@ pub async fn what_is_not_named_is_read_from_its_start(fixture: &impl Fixture) {
     assert_eq!(take_ids(&mut *reader, 3).await, ids("e", 3));
 }
 
+/// Also after much that the reader does not want.
+pub async fn a_topic_that_came_after_a_position_is_read_from_its_start(fixture: &impl Fixture) {
+    let connector = fixture.connector();
+    let names = ["early", "other", "late"].map(|name| fixture.fresh_name(name));
+    let [early, other, late] = &names;
+    for topic in [early, other] {
+        fixture.create(topic, 1).await;
+    }
+    store_ids(&*connector, early, ["1".into()]).await;
+    let topics = TopicSet { names: vec![early.clone(), late.clone()], patterns: Vec::new() };
+    let mut reader = subscribe(&*connector, topics.clone(), Start::Earliest).await;
+    assert_eq!(take_ids(&mut *reader, 1).await, ["1"]);
+    let after = reader.positions().clone();
+    drop(reader);
+    store_ids(&*connector, other, ids("other", 3)).await;
+    fixture.create(late, 1).await;
+    store_ids(&*connector, late, ["2".into()]).await;
+    let mut reader = subscribe(&*connector, topics, Start::After(after)).await;
+    assert_eq!(take_ids(&mut *reader, 1).await, ["2"]);
+}
+
 /// A topic that was made anew, or a process that forgot.
 pub async fn beyond_the_end_is_gone(fixture: &impl Fixture) {
     let (connector, topic) = (fixture.connector(), fixture.fresh_name("beyond"));

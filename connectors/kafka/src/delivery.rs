@@ -85,7 +85,9 @@ impl Report {
             Self::Failed { code, never_stored } => (code, never_stored),
         };
         match code {
-            _ if !never_stored => Outcome::unknown(format!("Kafka topic {topic}: {code}")),
+            _ if !never_stored => Outcome::unknown(format!(
+                "Kafka topic {topic}: the broker did not confirm the event, which may be stored [{code}]"
+            )),
             Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge => Outcome::rejected(
                 Rejection::TooLarge,
                 format!("Kafka topic {topic} takes no record of this size: {code}; raise its max.message.bytes"),
@@ -97,7 +99,13 @@ impl Report {
                 ),
             ),
             Code::UnknownTopic | Code::UnknownTopicOrPartition => missing(topic),
-            _ => Outcome::unavailable(Unavailability::Down, format!("Kafka topic {topic}: {code}")),
+            _ => {
+                let in_time = if code == Code::MessageTimedOut { " in time" } else { "" };
+                let detail = format!(
+                    "Kafka topic {topic}: the broker did not take the event{in_time}, it is not stored [{code}]"
+                );
+                Outcome::unavailable(Unavailability::Down, detail)
+            }
         }
     }
 }

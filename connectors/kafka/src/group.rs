@@ -35,7 +35,7 @@ mod thread;
 use thread::Surroundings;
 
 /// How long a group without members is kept.
-const LINGER: Duration = Duration::from_secs(30);
+const LINGER: Duration = Duration::from_secs(5);
 /// Groups that one connector serves.
 const GROUPS: usize = 1_000;
 
@@ -85,7 +85,11 @@ enum Phase {
 
 /// Where members tell that something has changed.
 #[derive(Debug, Default)]
-struct Door(Arc<Bell>);
+struct Door {
+    bell: Arc<Bell>,
+    /// Somebody has, since the thread looked.
+    attended: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct Figures {
@@ -98,7 +102,8 @@ struct Figures {
 
 impl Keeper for Door {
     fn attend(&self) {
-        self.0.ring();
+        self.attended.store(true, Relaxed);
+        self.bell.ring();
     }
 }
 
@@ -210,17 +215,23 @@ impl Served {
         let mut by_name = self.by_name.lock();
         let is_left = local.group.members() == 0;
         if is_left {
-            by_name.remove(&local.name);
+            self.remove(&mut by_name, local);
         }
         is_left
     }
 
     /// The group's thread has ended.
     fn end(&self, local: &Local) {
-        let mut by_name = self.by_name.lock();
-        by_name.retain(|_, other| !std::ptr::eq(&**other, local));
-        self.rejected.fetch_add(local.group.rejected(), Relaxed);
-        self.skipped.fetch_add(local.figures.skipped.load(Relaxed), Relaxed);
+        self.remove(&mut self.by_name.lock(), local);
+    }
+
+    /// Takes it off the list; what it has counted stays.
+    fn remove(&self, by_name: &mut HashMap<Str, Arc<Local>>, local: &Local) {
+        if by_name.get(&local.name).is_some_and(|other| std::ptr::eq(&**other, local)) {
+            by_name.remove(&local.name);
+            self.rejected.fetch_add(local.group.rejected(), Relaxed);
+            self.skipped.fetch_add(local.figures.skipped.load(Relaxed), Relaxed);
+        }
     }
 }
 

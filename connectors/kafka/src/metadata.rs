@@ -5,7 +5,7 @@
 //! offsets; those that wait while it is busy become one request.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -53,6 +53,8 @@ pub(crate) struct Metadata {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct News {
     pub(crate) listing: Arc<Listing>,
+    /// Partitions that have no leader: nobody can read them or ask where they stand.
+    pub(crate) leaderless: Arc<HashSet<(Str, u32)>>,
     /// How many listings there have been.
     pub(crate) round: u64,
     /// Why the last attempt failed, if it did.
@@ -145,11 +147,14 @@ impl Lister {
             let (pace, timeout) =
                 if partitions > MANY_PARTITIONS { (SLOW_PACE, SLOW_TIMEOUT) } else { (PACE, TIMEOUT) };
             match self.list(timeout) {
-                Ok(listing) => {
+                Ok((listing, leaderless)) => {
                     self.link.answered();
                     self.teller.send_modify(|news| {
                         if *news.listing != listing {
                             news.listing = Arc::new(listing);
+                        }
+                        if *news.leaderless != leaderless {
+                            news.leaderless = Arc::new(leaderless);
                         }
                         news.round += 1;
                         news.fault = None;
@@ -172,7 +177,7 @@ impl Lister {
         }
     }
 
-    fn list(&self, timeout: Duration) -> Result<Listing, String> {
+    fn list(&self, timeout: Duration) -> Result<(Listing, HashSet<(Str, u32)>), String> {
         let metadata = self.client.fetch_metadata(None, timeout).map_err(|problem| problem.to_string())?;
         let before = self.teller.borrow().listing.clone();
         let known = metadata.topics().iter().filter_map(|topic| {
@@ -183,6 +188,10 @@ impl Lister {
             };
             (partitions > 0).then(|| (Str::from(topic.name()), partitions))
         });
-        Ok(known.collect())
+        let partitions = metadata.topics().iter().flat_map(|topic| {
+            let without = topic.partitions().iter().filter(|partition| partition.leader() < 0);
+            without.map(|partition| (Str::from(topic.name()), partition.id().unsigned_abs()))
+        });
+        Ok((known.collect(), partitions.collect()))
     }
 }

@@ -211,7 +211,8 @@ impl Publisher {
     }
 
     fn down(&self) -> Outcome {
-        let detail = format!("Kafka connector {}: {}", self.clients.connector, self.link.detail());
+        let (connector, why) = (&self.clients.connector, self.link.detail());
+        let detail = format!("Kafka connector {connector}: no broker answers, the event is not stored [{why}]");
         Outcome::unavailable(Unavailability::Down, detail)
     }
 

@@ -30,7 +30,9 @@ impl Memory {
 
     fn append_one(&self, log: &mut Appender<'_>, outbound: Outbound, now: SystemTime) -> Outcome {
         let Outbound { message, topic, key, .. } = outbound;
-        let topic = match log.topic(&topic) {
+        let known = log.topic(&topic);
+        let is_new = known.is_none();
+        let topic = match known {
             Some(known) => known, // one text for all records of a topic
             None if log.topics() < self.topics => topic,
             None => {
@@ -56,6 +58,9 @@ impl Memory {
         if !log.has_room(record.footprint()) {
             let detail = "the connector is full of events that connected groups have not confirmed (`capacity`)";
             return Outcome::unavailable(Unavailability::GatewayLimit, detail);
+        }
+        if is_new {
+            log.open(&record.topic, 0, Place { offset: 0, ..place }); // nothing of it is missing, wherever a cursor stands
         }
         log.append(Arc::new(record));
         Outcome::Stored(position)

@@ -51,9 +51,9 @@ fn is_name(name: &str) -> bool {
 }
 
 fn no_kind(wanted: &str, kinds: &[&dyn Kind]) -> String {
-    let known = kinds.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(", ");
+    let known = kinds.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(" and ");
     if LATER_KINDS.contains(&wanted) {
-        format!("not built yet: this version has no connectors of kind `{wanted}`, but {known}")
+        format!("not built yet: this version has no connectors of kind `{wanted}`; it has {known}")
     } else {
         format!("unknown kind `{wanted}`: this program has {known}")
     }

@@ -138,12 +138,12 @@ fn files_that_were_read_are_known_with_what_they_held() {
 fn a_file_that_is_no_text_is_an_issue() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file.yaml");
-    let issue = || load(&file, &KINDS, &|_| None).unwrap_err()[0].problem.to_string();
-    assert_eq!(issue(), "1:1: .: cannot read the file: No such file or directory (os error 2)");
+    let issue = || load(&file, &KINDS, &|_| None).unwrap_err()[0].to_string().replace(&*file.to_string_lossy(), "file");
+    assert_eq!(issue(), "file: cannot be read: No such file or directory (os error 2)");
     fs::write(&file, b"a: 1\nb\xC3\xA9: \xFF\n").expect("a file");
-    assert_eq!(issue(), "2:5: .: expected UTF-8 text, found other bytes");
+    assert_eq!(issue(), "file:2:5: the file: expected UTF-8 text, found other bytes");
     fs::File::create(&file).and_then(|file| file.set_len((64 << 20) + 1)).expect("a file");
-    assert_eq!(issue(), "1:1: .: cannot read the file: it is longer than 64MiB");
+    assert_eq!(issue(), "file: cannot be read: it is longer than 64MiB");
 }
 
 #[test]

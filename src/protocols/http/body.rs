@@ -64,14 +64,14 @@ pub(in crate::protocols) struct Share {
 
 /// Reads the whole body, no more than `max_body` bytes of it and no longer than `limits.body_timeout`. What a refused client still sends
 /// is left to its connection.
-pub(super) async fn take(http: &Http, headers: &HeaderMap, body: &mut Incoming) -> Result<Taken, Problem> {
+pub(super) async fn take(http: &Http, head: &Parts, body: &mut Incoming) -> Result<Taken, Problem> {
     let limits = http.gateway.now().limits;
     let max_body = limits.connectors.max_body;
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     if announced.is_some_and(|length| length > max_body) || body.size_hint().lower() > max_body as u64 {
         return Err(too_large(max_body));
     }
-    refuse_encodings(headers)?;
+    refuse_encodings(&head.headers)?;
     let mut share = Share::none(&http.in_flight);
     let mut overhead = OVERHEAD;
     let mut patience = Patience { time: limits.body_timeout, alarm: None };
@@ -92,6 +92,10 @@ pub(super) async fn take(http: &Http, headers: &HeaderMap, body: &mut Incoming) 
             whole.put(std::mem::take(&mut first));
         }
         whole.put(data);
+    }
+    // hyper takes a stream of HTTP/2 that its client resets without an error for one that has ended.
+    if head.version == Version::HTTP_2 && !body.is_end_stream() {
+        return Err(Problem::bad_request("the body was not sent to its end: the stream was reset"));
     }
     share.grow(overhead)?;
     Ok(Taken { bytes: if whole.is_empty() { first } else { whole.freeze() }, share })

@@ -81,5 +81,6 @@ fn stored(receipts: &Receipts, receipt: &Receipt) -> Value {
             json!({ "connector": &*connector.name, "topic": &*stored.topic, "position": position })
         })
         .collect();
-    json!({ "id": &*receipt.id, "route": receipts.route(receipt), "stored": stored })
+    let id = Some(&*receipt.id).filter(|id| !id.is_empty()); // null: what was sent has none that can be read
+    json!({ "id": id, "route": receipts.route(receipt), "stored": stored })
 }

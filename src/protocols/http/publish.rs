@@ -7,12 +7,15 @@ use axum::{
     response::Response,
 };
 use hyper::body::Incoming;
-use meshgate_api::outcome::Outcome;
+use meshgate_api::{event::Event, message::Message, outcome::Outcome};
 use smallvec::SmallVec;
 
 use super::{Http, body, outcome, problem::Problem, query};
 use crate::{
-    codec::http::{DecodeError, Decoded, decode},
+    codec::{
+        http::{DecodeError, Decoded, decode},
+        trace,
+    },
     gateway::Listener,
     publish::{Refused, Submission},
 };
@@ -26,7 +29,8 @@ pub(super) async fn publish(
 ) -> Result<Response, Problem> {
     query::none(&head.uri)?;
     let gateway = &http.gateway;
-    let mut body = body::take(http, &head.headers, body).await?;
+    let mut body = body::take(http, head, body).await?;
+    let refused = |error| refused(error, channel, &head.headers);
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) =
         match decode(&head.headers, body.bytes.clone(), channel) {
             Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
@@ -40,9 +44,10 @@ pub(super) async fn publish(
     Ok(outcome::answer(&receipts, batch, prefers_representation(&head.headers)))
 }
 
-fn refused(error: DecodeError) -> Refused {
-    let outcome = Outcome::rejected(error.reason, error.detail);
-    Refused { id: error.id.unwrap_or_default(), outcome }
+fn refused(DecodeError { reason, detail, id }: DecodeError, channel: &str, headers: &HeaderMap) -> Refused {
+    let event = Event { id: id.unwrap_or_default(), ..Event::default() };
+    let known = Message { channel: Some(channel.into()), event, headers: trace(headers), wrapped: false };
+    Refused { known: Arc::new(known), outcome: Outcome::rejected(reason, detail) }
 }
 
 /// `Prefer: return=representation` (RFC 7240).

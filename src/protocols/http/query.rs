@@ -3,17 +3,23 @@
 use std::{borrow::Cow, time::SystemTime};
 
 use axum::http::{HeaderMap, Uri};
-use meshgate_api::event::parse_timestamp;
+use meshgate_api::{event::parse_timestamp, settings::suggestion};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
 use super::{address::check_percent_encoding, problem::Problem};
-use crate::deliver::{EventFilter, From};
+use crate::deliver::{Begin, EventFilter};
+
+/// What every way of reading knows.
+const OF_A_READ: [&str; 6] = ["from", "after", "limit", "meta", "resume", "filter"];
+
+/// Queries that only one way of reading knows: their names, and what takes one of them with its value.
+type Own<'a> = (&'a [&'static str], &'a mut dyn FnMut(&str, &str) -> Result<(), Problem>);
 
 /// The queries of a read.
 #[derive(Debug)]
 pub(in crate::protocols) struct ReadQuery {
-    pub(in crate::protocols) from: From,
+    pub(in crate::protocols) from: Begin,
     /// End after so many events.
     pub(in crate::protocols) limit: Option<u64>,
     /// Each event carries the extensions `meshgatecursor` and `meshgatechannel`.
@@ -25,12 +31,11 @@ pub(in crate::protocols) struct ReadQuery {
 }
 
 /// Reads the queries of a `GET`; `last_event_id` wins over `after`, and `after` over `from`, which is `default` unless it is given.
-/// `own` takes what only one way of reading knows.
 pub(in crate::protocols) fn read(
     uri: &Uri,
     last_event_id: Option<&str>,
-    default: From,
-    own: &mut dyn FnMut(&str, &str) -> Result<bool, Problem>,
+    default: Begin,
+    (names, own): Own<'_>,
 ) -> Result<ReadQuery, Problem> {
     let mut query = ReadQuery { from: default, limit: None, meta: false, resume: true, events: None };
     let mut after = None;
@@ -44,15 +49,15 @@ pub(in crate::protocols) fn read(
             "limit" => query.limit = Some(limit(&value)?),
             "meta" => query.meta = one_of("meta", &value, ["true", "false"])? == "true",
             "resume" => query.resume = one_of("resume", &value, ["no", "yes"])? == "yes",
-            key if own(key, &value)? => {}
+            key if names.contains(&key) => own(key, &value)?,
             "group" => {
-                return Err(Problem::bad_request("`group` is for WebSocket, MQTT and webhooks, not for HTTP reads"));
+                return Err(Problem::bad_request("`group` is for WebSocket, not for streams and pages"));
             }
             "wait" => {
                 return Err(Problem::bad_request("`wait` is for pages: accept application/cloudevents-batch+json"));
             }
             "filter" => query.events = Some(filter(&value)?),
-            unknown => return Err(unknown_query(unknown)),
+            unknown => return Err(unknown_query(unknown, &[&OF_A_READ, names].concat())),
         }
         if given.contains(&key) {
             return Err(Problem::bad_request(format!("query `{key}` is given more than once")));
@@ -60,7 +65,7 @@ pub(in crate::protocols) fn read(
         given.push(key);
     }
     if let Some(cursor) = last_event_id.map(str::to_owned).or(after) {
-        query.from = From::Cursor(cursor.into());
+        query.from = Begin::Cursor(cursor.into());
     }
     Ok(query)
 }
@@ -77,7 +82,7 @@ pub(in crate::protocols) fn none(uri: &Uri) -> Result<(), Problem> {
     for pair in pairs(uri.query().unwrap_or_default()) {
         match &*pair?.0 {
             "channel" if uri.path() == "/channels" => {}
-            unknown => return Err(unknown_query(unknown)),
+            unknown => return Err(unknown_query(unknown, &[])),
         }
     }
     Ok(())
@@ -88,7 +93,7 @@ pub(crate) fn only<'a>(uri: &'a Uri, name: &str) -> Result<Cow<'a, str>, Problem
     let mut found = None;
     for pair in pairs(uri.query().unwrap_or_default()) {
         match pair? {
-            (key, _) if key != name => return Err(unknown_query(&key)),
+            (key, _) if key != name => return Err(unknown_query(&key, &[name])),
             _ if found.is_some() => {
                 return Err(Problem::bad_request(format!("query `{name}` is given more than once")));
             }
@@ -104,8 +109,8 @@ pub(super) fn has_key(pair: &str, key: &str) -> bool {
     form_decode(name).is_ok_and(|name| name == key)
 }
 
-fn unknown_query(name: &str) -> Problem {
-    Problem::bad_request(format!("query `{name}` is not known here"))
+fn unknown_query(name: &str, known: &[&str]) -> Problem {
+    Problem::bad_request(format!("query `{name}` is not known here: {}", suggestion(name, known)))
 }
 
 fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), Problem>> {
@@ -126,10 +131,10 @@ fn form_decode(raw: &str) -> Result<Cow<'_, str>, Problem> {
     percent_decode_str(raw).decode_utf8().map_err(|_| not_utf8())
 }
 
-fn from(value: &str) -> Result<From, Problem> {
+fn from(value: &str) -> Result<Begin, Problem> {
     match value {
-        "latest" => return Ok(From::Latest),
-        "earliest" => return Ok(From::Earliest),
+        "latest" => return Ok(Begin::Latest),
+        "earliest" => return Ok(Begin::Earliest),
         _ => {}
     }
     // A `+` of a time zone that was not percent-encoded has become a space.
@@ -138,7 +143,7 @@ fn from(value: &str) -> Result<From, Problem> {
             "`from={value}`: use latest, earliest, or an RFC 3339 time such as 2026-01-31T12:00:00Z"
         ))
     })?;
-    Ok(From::Time(SystemTime::from(time)))
+    Ok(Begin::Time(SystemTime::from(time)))
 }
 
 fn filter(expression: &str) -> Result<EventFilter, Problem> {

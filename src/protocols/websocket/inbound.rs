@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use meshgate_api::{
     Str,
+    event::Event,
     message::{Headers, Message},
     outcome::{Outcome, Rejection, Unavailability},
 };
@@ -96,7 +97,7 @@ impl Inbound {
                 }
             }
             Err(DecodeError { reason, detail, id }) => {
-                let refused = Refused { id: id.unwrap_or_default(), outcome: Outcome::rejected(reason, detail) };
+                let refused = self.refused(id.unwrap_or_default(), Outcome::rejected(reason, detail));
                 self.publish(cx, Err(refused), 0);
             }
         }
@@ -109,7 +110,7 @@ impl Inbound {
             Some(_) if self.json_only => {
                 let detail = "the subprotocol cloudevents.json has text frames only, each one event";
                 let outcome = Outcome::rejected(Rejection::UnsupportedType, detail);
-                self.publish(cx, Err(Refused { id: Str::new(), outcome }), 0);
+                self.publish(cx, Err(self.refused(Str::new(), outcome)), 0);
             }
             Some(channel) => self.publish(cx, Ok(wrapped(frame, &channel, &self.trace)), frame.len()),
             None => self.refuse_event(""),
@@ -119,7 +120,7 @@ impl Inbound {
     fn publish(&mut self, cx: &mut Context<'_>, message: Result<Message, Refused>, size: usize) {
         let (n, gateway) = (self.frames, self.gateway.clone());
         let Some(share) = Share::of(&self.in_flight, OVERHEAD + size) else {
-            let id = message.map_or_else(|refused| refused.id, |message| message.event.id);
+            let id = message.map_or_else(|refused| refused.known.event.id.clone(), |message| message.event.id);
             let detail = "as much as `limits.in_flight` allows is being published already";
             return self.answer(&id, &Outcome::unavailable(Unavailability::ClientLimit, detail));
         };
@@ -130,6 +131,12 @@ impl Inbound {
             Poll::Pending => Unanswered::Published { n, publish, _share: share },
         };
         self.unanswered.push_back(unanswered);
+    }
+
+    fn refused(&self, id: Str, outcome: Outcome) -> Refused {
+        let event = Event { id, ..Event::default() };
+        let known = Message { channel: self.channel.clone(), event, headers: self.trace.clone(), wrapped: false };
+        Refused { known: Arc::new(known), outcome }
     }
 
     fn refuse_event(&mut self, id: &str) {

@@ -4,7 +4,7 @@ use axum::http::request::Parts;
 use meshgate_api::Str;
 
 use crate::{
-    deliver::From,
+    deliver::Begin,
     protocols::http::{
         Problem,
         query::{self, ReadQuery},
@@ -46,16 +46,17 @@ impl Query {
     pub(super) fn read(request: &Parts) -> Result<Self, Problem> {
         let (mut role, mut group, mut ack) = (Role::Subscribe, None, None);
         let last_event_id = query::last_event_id(&request.headers)?;
-        let read = query::read(&request.uri, last_event_id, From::Latest, &mut |key, value| {
+        let mut own = |key: &str, value: &str| {
             match key {
                 "role" => role = read_role(value)?,
                 "group" => group = Some(read_group(value)?),
-                "ack" => ack = Some(query::one_of("ack", value, ["manual", "auto"])? == "auto"),
-                _ => return Ok(false),
+                _ => ack = Some(query::one_of("ack", value, ["manual", "auto"])? == "auto"),
             }
-            Ok(true)
-        })?;
-        let after = matches!(read.from, From::Cursor(_));
+            Ok(())
+        };
+        let own_names = ["role", "group", "ack"];
+        let read = query::read(&request.uri, last_event_id, Begin::Latest, (&own_names, &mut own))?;
+        let after = matches!(read.from, Begin::Cursor(_));
         if group.is_some() && after {
             return Err(Problem::bad_request(
                 "`group` goes on from its own position: leave `after` and `last-event-id` out",

@@ -16,10 +16,10 @@ fn changed(changes: &[u8]) -> Vec<u8> {
 
 pub(super) fn cases() -> Vec<Case> {
     let refused: &[(&[u8], &str)] = &[
-        (b"ce-specversion", "`specversion` is missing"),
-        (b"ce-id", "`id` is missing"),
-        (b"ce-source", "`source` is missing"),
-        (b"ce-type", "`type` is missing"),
+        (b"ce-specversion", "`ce-specversion` is missing"),
+        (b"ce-id", "`ce-id` is missing"),
+        (b"ce-source", "`ce-source` is missing"),
+        (b"ce-type", "`ce-type` is missing"),
         (b"ce-specversion:", "`specversion` must be \"1.0\""),
         (b"ce-specversion: 0.3", "`specversion` must be \"1.0\""),
         (b"ce-specversion: 2.0", "`specversion` must be \"1.0\""),
@@ -70,6 +70,6 @@ pub(super) fn cases() -> Vec<Case> {
     let refused =
         refused.iter().map(|(changes, says)| Case::refused(named(changes), post(changed(changes), "data"), 400, says));
     refused
-        .chain([Case::refused("a stray ce- header", post("ce-x: a\r\n", "data"), 400, "`specversion` is missing")])
+        .chain([Case::refused("a stray ce- header", post("ce-x: a\r\n", "data"), 400, "`ce-specversion` is missing")])
         .collect()
 }

@@ -51,7 +51,7 @@ fn queries() -> Vec<Case> {
         ("/channels/a?limit", "`limit=`"),
         ("/channels/a?meta=1", "`meta=1`: use true or false"),
         ("/channels/a?resume=never", "`resume=never`: use no or yes"),
-        ("/channels/a?group=g", "`group` is for WebSocket, MQTT and webhooks"),
+        ("/channels/a?group=g", "`group` is for WebSocket, not for streams and pages"),
         ("/channels/a?wait=5s", "`wait` is for pages"),
         ("/channels/a?filter=", "`filter=`"),
         ("/channels/a?filter=amount+%3E", "`filter=amount >`"),
@@ -128,7 +128,7 @@ fn pages(cursor: &str) -> Vec<Case> {
         ("from=page", "`from=page`: use latest, earliest"),
         ("meta=yes", "`meta=yes`: use true or false"),
         ("resume=false", "`resume=false`: use no or yes"),
-        ("group=g", "`group` is for WebSocket, MQTT and webhooks"),
+        ("group=g", "`group` is for WebSocket, not for streams and pages"),
         ("page=2", "query `page` is not known"),
         ("after=", "damaged"),
     ];

@@ -59,9 +59,21 @@ impl Gateway {
         std::fs::write(self.folder.path().join("meshgate.yaml"), whole(configuration)).expect("a file");
     }
 
+    /// With variables of the environment.
+    pub fn start_with(configuration: &str, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join("meshgate.yaml"), whole(configuration)).expect("a file");
+        Self::launch(folder, None, variables)
+    }
+
     /// With the `meshgate.yaml` that is in `folder`, on the ports that are `fixed`.
     pub fn run(folder: TempDir, fixed: Option<(String, String)>) -> Self {
+        Self::launch(folder, fixed, &[])
+    }
+
+    fn launch(folder: TempDir, fixed: Option<(String, String)>, variables: &[(&str, &str)]) -> Self {
         let mut command = meshgate();
+        command.envs(variables.iter().copied());
         command.arg("--config").arg(folder.path().join("meshgate.yaml")).stdout(Stdio::piped());
         if std::env::var_os("MESHGATE_LOG").is_none() {
             command.env("MESHGATE_LOG", "warn");

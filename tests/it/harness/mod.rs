@@ -1,6 +1,7 @@
 //! Starts gateways and finds brokers.
 
 pub mod broker;
+pub mod collector;
 pub mod connection;
 pub mod gateway;
 pub mod kafka;

@@ -79,10 +79,18 @@ impl Draft {
         agrees
     }
 
+    /// The required attributes that have no value; none after another fault, which is told first.
+    #[must_use]
+    pub fn missing(&self) -> SmallVec<[&'static str; REQUIRED]> {
+        let required = CORE.iter().take(REQUIRED).enumerate();
+        let missing = required.filter(|(at, _)| self.fault.is_none() && self.filled & 1 << at == 0);
+        missing.map(|(_, name)| *name).collect()
+    }
+
     /// The event with its data, if it is a valid one.
     pub fn finish(mut self, data: Option<Bytes>) -> Result<Event, InvalidEvent> {
         self.event.data = data;
-        let fault = self.fault.take().or_else(|| self.repeated_extension()).or_else(|| self.missing());
+        let fault = self.fault.take().or_else(|| self.repeated_extension()).or_else(|| is_missing(&self.missing()));
         match fault.map_or_else(|| self.event.check(), Err) {
             Ok(()) => Ok(self.event),
             Err(fault) => Err(InvalidEvent { id: Some(self.event.id).filter(|id| !id.is_empty()), ..fault }),
@@ -103,12 +111,18 @@ impl Draft {
         names.sort_unstable();
         names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| repeated(pair[0]))
     }
+}
 
-    fn missing(&self) -> Option<InvalidEvent> {
-        let mut required = CORE.iter().take(REQUIRED).enumerate();
-        let (_, name) = required.find(|(at, _)| self.filled & 1 << at == 0)?;
-        Some(InvalidEvent::new(*name, "is missing"))
-    }
+fn is_missing(names: &[&str]) -> Option<InvalidEvent> {
+    let (first, others) = names.split_first()?;
+    Some(InvalidEvent::new(*first, format!("is missing{}", also_missing(others, ""))))
+}
+
+/// How a sentence goes on that says what is missing first: ``; also missing: `source`, `type` ``, each name behind `prefix`.
+#[must_use]
+pub fn also_missing(others: &[&str], prefix: &str) -> String {
+    let others: Vec<_> = others.iter().map(|other| format!("`{prefix}{other}`")).collect();
+    if others.is_empty() { String::new() } else { format!("; also missing: {}", others.join(", ")) }
 }
 
 fn repeated(name: &str) -> InvalidEvent {

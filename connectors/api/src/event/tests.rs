@@ -196,6 +196,8 @@ fn a_draft_names_its_first_fault_and_the_id() {
         assert_eq!((&*fault.attribute, &*fault.reason), (missing, "is missing"));
         assert_eq!(fault.id.is_none(), missing == "id");
     }
+    let fault = draft(&[("specversion", "1.0")]).finish(None).expect_err("is refused");
+    assert_eq!(fault.to_string(), "attribute `id` is missing; also missing: `source`, `type`");
 }
 
 #[test]

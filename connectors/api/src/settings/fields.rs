@@ -5,7 +5,10 @@ use std::{fmt, ops::RangeInclusive, time::Duration};
 use super::{
     Entry, Mark, Node, Problem, Problems, Scalar, Value,
     quantity::{duration, show_duration, show_size, size},
+    suggestion::{nearest, quoted, suggestion},
 };
+
+const MISSING: &str = "is missing";
 
 /// The keys of one map, while they are read. A key that was not asked for by the end is unknown; a key without a value counts as
 /// not written.
@@ -79,7 +82,7 @@ impl<'a> Fields<'a> {
 
     /// One of a few words.
     pub fn choice<T: Copy>(&mut self, key: &'static str, choices: &[(&str, T)]) -> Reading<'_, T> {
-        let words = quoted_list(choices.iter().map(|(word, _)| *word));
+        let words = quoted(&choices.iter().map(|(word, _)| *word).collect::<Vec<_>>());
         let form = if choices.len() == 1 { words } else { format!("one of {words}") };
         self.parsed(key, &form, |text| choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value))
     }
@@ -289,18 +292,10 @@ impl<'a> Fields<'a> {
     fn refuse_unknown(&self) {
         let unknown = |entry: &&Entry| !self.open && !self.known.contains(&&*entry.key);
         for Entry { key, .. } in self.entries.iter().filter(unknown) {
-            self.refuse_key(key, format!("unknown key: {}", self.suggestion(key)));
-        }
-    }
-
-    fn suggestion(&self, key: &str) -> String {
-        let distance = |known: &&&str| strsim::osa_distance(key, known);
-        match self.known.iter().min_by_key(distance) {
-            Some(known) if distance(&known) <= known.len().min(key.len()).div_ceil(3) => {
-                format!("did you mean `{known}`?")
+            if let Some(meant) = nearest(key, &self.known) {
+                self.problems.withdraw(&self.path_of(meant), MISSING);
             }
-            Some(_) => format!("known here is {}", quoted_list(self.known.iter().copied())),
-            None => "nothing is expected here".into(),
+            self.refuse_key(key, format!("unknown key: {}", suggestion(key, &self.known)));
         }
     }
 }
@@ -320,7 +315,7 @@ impl<T> Reading<'_, T> {
     #[must_use]
     pub fn required(self) -> Option<T> {
         if let Found::Nothing = self.found {
-            self.fields.refuse_value(self.key, "is missing");
+            self.fields.refuse_value(self.key, MISSING);
         }
         self.optional()
     }
@@ -359,8 +354,4 @@ fn every<T>(values: impl Iterator<Item = Option<T>>) -> Option<Vec<T>> {
 
 fn expected(form: &str, found: &Node) -> String {
     format!("expected {form}, found {}", found.described())
-}
-
-fn quoted_list<'k>(words: impl Iterator<Item = &'k str>) -> String {
-    words.map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

@@ -14,6 +14,8 @@ pub struct Mark {
 impl Mark {
     /// Where a text begins.
     pub const START: Self = Self { line: 1, column: 1 };
+    /// No place: there is no text.
+    pub const NOWHERE: Self = Self { line: 0, column: 0 };
 }
 
 impl fmt::Display for Mark {

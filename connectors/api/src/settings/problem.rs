@@ -4,6 +4,9 @@ use std::{cell::RefCell, collections::HashSet, fmt};
 
 use super::Mark;
 
+/// The path of a problem with a whole configuration.
+const WHOLE: &str = ".";
+
 /// Something that must be changed in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -17,7 +20,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.mark, self.path, self.message)
+        let path = if self.path == WHOLE { "the file" } else { &self.path };
+        if self.mark == Mark::NOWHERE {
+            return write!(f, "{path}: {}", self.message);
+        }
+        write!(f, "{}: {path}: {}", self.mark, self.message)
     }
 }
 
@@ -48,6 +55,15 @@ impl Problems {
         collected.problems.push(Problem { path, mark, message: message.into() });
     }
 
+    /// Takes a problem back that another one explains. The path still counts as one that has a problem.
+    pub(super) fn withdraw(&self, path: &str, message: &str) {
+        let problems = &mut self.0.borrow_mut().problems;
+        // It is among the last, as both are of one map.
+        if let Some(at) = problems.iter().rposition(|problem| problem.path == path && problem.message == message) {
+            problems.remove(at);
+        }
+    }
+
     /// Whether `path`, or anything below it, has a problem.
     #[must_use]
     pub fn has_within(&self, path: &str) -> bool {
@@ -73,5 +89,5 @@ impl Problems {
 }
 
 fn whole(path: String) -> String {
-    if path.is_empty() { ".".into() } else { path }
+    if path.is_empty() { WHOLE.into() } else { path }
 }

@@ -131,6 +131,19 @@ fn every_problem_is_collected_in_the_order_of_the_text() {
 }
 
 #[test]
+fn a_misspelt_key_is_not_missing_too() {
+    let node = Node::from(&[("adress", "a"), ("names", "n")]);
+    let problems = decode(&node, "", |fields| {
+        let address = fields.text("address").required();
+        let size = fields.text("size").required();
+        let names = fields.text("names").required();
+        Some((address?.to_owned(), size?.to_owned(), names?.to_owned()))
+    });
+    let problems: Vec<_> = problems.unwrap_err().iter().map(Problem::to_string).collect();
+    assert_eq!(problems, ["1:1: size: is missing", "1:1: adress: unknown key: did you mean `address`?"]);
+}
+
+#[test]
 fn keys_of_the_users_own_are_all_read() {
     let node = Node::from(&[("compression.type", "lz4"), ("acks", "1"), ("linger.ms", "null")]);
     let problems = decode(&node, "properties", |fields| {

@@ -7,10 +7,13 @@ use meshgate_api::{
     position::{Position, Positions},
     topic::TopicSet,
 };
-use rdkafka::{TopicPartitionList, consumer::Consumer};
+use rdkafka::{TopicPartitionList, consumer::Consumer, error::RDKafkaErrorCode as Code};
 use tokio::try_join;
 
-use super::{commit::Ledger, thread::Surroundings};
+use super::{
+    commit::{Answer, Ledger},
+    thread::Surroundings,
+};
 use crate::{
     coordinator::positions,
     feed::{Broken, Feed},
@@ -46,14 +49,27 @@ impl Surroundings {
         };
         let listing = self.runtime.block_on(self.metadata.fresh()).map_err(Broken)?;
         let partitions = partitions_of(&listing, topics);
-        let beginning = self.runtime.block_on(self.metadata.places.find(partitions.clone(), wanted)).map_err(Broken)?;
         if partitions.is_empty() || !committed(feed, &partitions)?.is_empty() {
             return Ok(partitions);
         }
-        if ledger.commit_now(feed, &beginning)? {
-            return Ok(Partitions::new());
+        let beginning = self.runtime.block_on(self.metadata.places.find(partitions.clone(), wanted)).map_err(Broken)?;
+        // Another process may have written them meanwhile: what this one has found is newer, and would leave out what lies between.
+        if !committed(feed, &partitions)?.is_empty() {
+            return Ok(partitions);
         }
-        Err(Broken("the broker did not take the group's first positions".into()))
+        match ledger.commit_now(feed, &beginning)? {
+            Answer::Taken => Ok(Partitions::new()),
+            // Who is no member may commit for a group without members only: this one has some, for other topics.
+            Answer::Refused(problem) if problem.rdkafka_error_code() == Some(Code::UnknownMemberId) => Ok(partitions),
+            Answer::Refused(problem) => Err(Broken(format!("the group's first positions are refused: {problem}"))),
+            Answer::Open => Err(Broken("the broker does not answer the group's first positions".into())),
+        }
+    }
+
+    /// Those that have no leader now, and the others.
+    pub(super) fn leaderless(&self, partitions: &Partitions) -> (Partitions, Partitions) {
+        let leaderless = self.metadata.news().leaderless;
+        partitions.iter().cloned().partition(|partition| leaderless.contains(partition))
     }
 
     /// What is committed of these partitions, and what they hold.

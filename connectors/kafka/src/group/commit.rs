@@ -5,7 +5,10 @@
 use std::time::{Duration, Instant};
 
 use meshgate_api::position::{Position, Positions};
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::{
+    consumer::{CommitMode, Consumer},
+    error::{KafkaError, KafkaResult},
+};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::begin::news;
@@ -31,22 +34,28 @@ pub(super) struct Ledger {
 }
 
 /// A commit and its answer.
-type Commit = oneshot::Receiver<Result<Vec<Position>, Broken>>;
+type Commit = oneshot::Receiver<KafkaResult<Vec<Position>>>;
+
+/// What became of a commit that somebody waited for.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Taken,
+    Refused(KafkaError),
+    /// None came in time.
+    Open,
+}
 
 impl Ledger {
-    /// Takes in the broker's answer, if there is one; why it did not take the last commit, if so.
-    pub(super) fn hear(&mut self) -> Option<String> {
-        let problem = match self.under_way.as_mut()?.try_recv() {
+    /// Takes in the broker's answer, if there is one: what it has taken, or why it has not.
+    pub(super) fn hear(&mut self) -> Option<KafkaResult<Vec<Position>>> {
+        let answer = match self.under_way.as_mut()?.try_recv() {
             Err(TryRecvError::Empty) => return None,
-            Ok(Ok(positions)) => {
-                positions.into_iter().for_each(|at| self.committed.set(at));
-                None
-            }
-            Ok(Err(Broken(problem))) => Some(problem),
-            Err(TryRecvError::Closed) => Some("no answer".to_owned()),
+            Ok(answer) => answer,
+            Err(TryRecvError::Closed) => Err(KafkaError::Canceled),
         };
         self.under_way = None;
-        problem
+        answer.iter().flatten().for_each(|at| self.committed.set(at.clone()));
+        Some(answer)
     }
 
     /// Whether it is time to commit what has changed.
@@ -64,25 +73,30 @@ impl Ledger {
         Ok(())
     }
 
-    /// Commits what has changed, and waits a little for the answer; whether the broker has it.
-    pub(super) fn commit_now(&mut self, feed: &Feed, lows: &Positions) -> Result<bool, Broken> {
-        let began = Instant::now();
-        while self.under_way.is_some() && began.elapsed() < LAST {
-            feed.serve_for(LOOK)?;
-            self.hear();
-        }
+    /// Commits what has changed, and waits a little for the answer.
+    pub(super) fn commit_now(&mut self, feed: &Feed, lows: &Positions) -> Result<Answer, Broken> {
+        let until = Instant::now() + LAST;
+        self.wait(feed, until)?; // for an older one: it says nothing about this
         let changed: Vec<_> = news(lows, &self.committed).cloned().collect();
         if changed.is_empty() {
-            return Ok(true);
+            return Ok(Answer::Taken);
         }
         self.under_way = Some(begin(feed, changed)?);
-        while self.under_way.is_some() && began.elapsed() < LAST {
+        Ok(match self.wait(feed, until)? {
+            Some(Ok(_)) => Answer::Taken,
+            Some(Err(problem)) => Answer::Refused(problem),
+            None => Answer::Open,
+        })
+    }
+
+    fn wait(&mut self, feed: &Feed, until: Instant) -> Result<Option<KafkaResult<Vec<Position>>>, Broken> {
+        while self.under_way.is_some() && Instant::now() < until {
             feed.serve_for(LOOK)?;
-            if let Some(problem) = self.hear() {
-                tracing::info!("the broker does not take a group's positions: {problem}");
+            if let Some(answer) = self.hear() {
+                return Ok(Some(answer));
             }
         }
-        Ok(news(lows, &self.committed).next().is_none())
+        Ok(None)
     }
 }
 
@@ -91,7 +105,7 @@ fn begin(feed: &Feed, positions: Vec<Position>) -> Result<Commit, Broken> {
     let consumer = feed.consumer().clone();
     let commit = move || {
         let done = list(&positions).and_then(|list| consumer.commit(&list, CommitMode::Sync));
-        drop(answer.send(done.map(|()| positions).map_err(Broken::from))); // who asked may have gone away
+        drop(answer.send(done.map(|()| positions))); // who asked may have gone away
     };
     spawn("kafka-commit".to_owned(), commit).map_err(Broken)?;
     Ok(answered)

@@ -1,7 +1,7 @@
 //! The thread of one group: it reads for all members in this process, and is the group's member at the broker.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -23,7 +23,7 @@ use super::{
     LINGER, Local, Phase, Served,
     begin::{Known, Spot},
     closing,
-    commit::Ledger,
+    commit::{Answer, Ledger},
 };
 use crate::{
     client::Clients,
@@ -66,8 +66,11 @@ struct Thread {
     joining: Option<Instant>,
     /// Partitions that there were when the thread began, of a group that had been there before: it should have a position in them.
     old: HashSet<(Str, u32)>,
-    /// Topics that were made anew: what is committed says nothing about them.
-    anew: HashSet<Str>,
+    /// Topics that were made anew, and the partitions whose position has been written since: of the others what is committed says
+    /// nothing.
+    anew: HashMap<Str, HashSet<u32>>,
+    /// Partitions to be read here that have no leader.
+    leaderless: Partitions,
     /// How many changes of topics' identities were looked at.
     changes: u64,
     /// Lanes that were not read to their end for lack of room.
@@ -89,7 +92,8 @@ pub(super) fn start(around: Surroundings, local: Arc<Local>, start: Start) -> Re
         subscribed: BTreeSet::new(),
         joining: None,
         old: HashSet::new(),
-        anew: HashSet::new(),
+        anew: HashMap::new(),
+        leaderless: Partitions::new(),
         halted: BTreeSet::new(),
         chores: now,
         last_seen: now,
@@ -110,12 +114,12 @@ impl Thread {
         self.wait_for_broker();
         while !self.is_over() {
             let config = self.around.clients.member(&self.local.name, QUEUE, self.around.fetch);
-            let ended = Feed::open(&self.around.clients, &config, self.local.door.0.clone())
-                .and_then(|mut feed| self.live(&mut feed).inspect_err(|_| self.forget()));
+            let ended = Feed::open(&self.around.clients, &config, self.local.door.bell.clone())
+                .and_then(|mut feed| self.live(&mut feed).inspect_err(|_| self.forget(&feed)));
             if let Err(Broken(reason)) = ended {
                 let (connector, group) = (&self.around.clients.connector, &self.local.name);
                 warn!(%connector, %group, "the group's consumer is made anew: {reason}");
-                self.local.door.0.wait(REST);
+                self.local.door.bell.wait(REST);
             }
             self.wait_for_broker();
         }
@@ -124,7 +128,7 @@ impl Thread {
     /// While it is away, as the connector's health tells.
     fn wait_for_broker(&mut self) {
         while !self.is_over() && self.around.runtime.block_on(self.around.metadata.fresh()).is_err() {
-            self.local.door.0.wait(REST);
+            self.local.door.bell.wait(REST);
         }
     }
 
@@ -142,24 +146,35 @@ impl Thread {
         while !self.is_over() {
             self.round(feed)?;
         }
-        if !self.ledger.commit_now(feed, &self.local.group.lows())? {
-            self.warn_of_repetition();
-        }
+        self.commit_last(feed, &self.local.group.lows())
+    }
+
+    /// Before partitions are given up.
+    fn commit_last(&mut self, feed: &Feed, lows: &Positions) -> Result<(), Broken> {
+        let (connector, group) = (&self.around.clients.connector, &self.local.name);
+        let why = match self.ledger.commit_now(feed, lows)? {
+            Answer::Taken => return Ok(()),
+            Answer::Refused(problem) => problem.to_string(),
+            Answer::Open => "no answer".to_owned(),
+        };
+        warn!(%connector, %group, "the broker has not taken the last positions ({why}): events that were confirmed may come again");
         Ok(())
     }
 
-    fn warn_of_repetition(&self) {
-        let (connector, group) = (&self.around.clients.connector, &self.local.name);
-        warn!(%connector, %group, "the broker has not taken the last positions: events that were confirmed may come again");
-    }
-
-    /// What is read comes again to whoever reads next.
-    fn forget(&mut self) {
-        for at in &self.local.group.lows() {
+    /// The consumer is given up. What is not settled comes again to whoever reads next.
+    fn forget(&mut self, feed: &Feed) {
+        let lows = self.local.group.lows();
+        if !feed.consumer().assignment_lost()
+            && let Err(Broken(problem)) = self.commit_last(feed, &lows)
+        {
+            tracing::debug!(group = %self.local.name, "{problem}");
+        }
+        for at in &lows {
             self.local.group.close(&at.topic, at.partition);
         }
         (self.subscribed, self.ledger) = (BTreeSet::new(), Ledger::default());
         self.halted.clear();
+        self.leaderless.clear();
         self.ends = None;
     }
 
@@ -175,7 +190,7 @@ impl Thread {
 
     /// Waits for something to do, and does it.
     fn round(&mut self, feed: &mut Feed) -> Result<(), Broken> {
-        let lane = self.local.door.0.wait(NAP);
+        let lane = self.local.door.bell.wait(NAP);
         feed.serve()?;
         while let Some(step) = feed.consumer().context().coordinator().next_move() {
             match step {
@@ -183,12 +198,12 @@ impl Thread {
                 Move::Away(partitions) => self.hand_over(feed, &partitions)?,
             }
         }
-        for lane in std::mem::take(&mut self.halted).into_iter().chain(lane) {
+        let has_room_again = self.local.door.attended.swap(false, Relaxed);
+        let halted = if has_room_again { std::mem::take(&mut self.halted) } else { BTreeSet::new() };
+        for lane in halted.into_iter().chain(lane) {
             self.read(feed, lane)?;
         }
-        if let Some(problem) = self.ledger.hear() {
-            info!(connector = %self.around.clients.connector, group = %self.local.name, "a commit is tried again: {problem}");
-        }
+        self.hear();
         if self.ledger.is_due() {
             self.ledger.commit(feed, &self.local.group.lows())?;
         }
@@ -199,28 +214,64 @@ impl Thread {
         Ok(())
     }
 
-    /// Begins to read partitions, each where the group left off.
+    /// Takes in the broker's answer to the last commit.
+    fn hear(&mut self) {
+        match self.ledger.hear() {
+            None => {}
+            Some(Ok(written)) => {
+                for at in written {
+                    if let Some(known) = self.anew.get_mut(&at.topic) {
+                        known.insert(at.partition);
+                    }
+                }
+            }
+            Some(Err(problem)) => {
+                let (connector, group) = (&self.around.clients.connector, &self.local.name);
+                info!(%connector, %group, "a commit is tried again: {problem}");
+            }
+        }
+    }
+
+    /// These are the group's here from now on. What has no leader is read once it has one; it holds up nothing else.
     fn take_over(&mut self, feed: &mut Feed, partitions: &Partitions) -> Result<(), Broken> {
-        if partitions.is_empty() {
+        let (leaderless, led) = self.around.leaderless(partitions);
+        self.leaderless.extend(leaderless);
+        if led.is_empty() {
             feed.consumer().incremental_assign(&TopicPartitionList::new())?;
         } else {
-            let known = self.around.look_up(feed, partitions)?;
-            let mut openings = Vec::with_capacity(partitions.len());
-            for (topic, partition) in partitions {
-                let spot = known.spot(topic, *partition, self.anew.contains(topic));
-                let spot = spot.ok_or_else(|| Broken(format!("{topic} {partition} is not known")))?;
-                self.tell(topic, *partition, &spot);
-                let offset = spot.offset();
-                let at = Position { topic: topic.clone(), partition: *partition, place: Place::offset(offset) };
-                self.local.group.open(Resume::from(at));
-                openings.push((topic.clone(), *partition, offset));
-            }
-            let Known { committed, .. } = known;
-            committed.iter().for_each(|at| self.ledger.committed.set(at.clone()));
-            feed.assign(&openings)?;
+            self.begin(feed, &led)?;
         }
         self.stand();
         Ok(())
+    }
+
+    /// Begins to read partitions, each where the group left off.
+    fn begin(&mut self, feed: &mut Feed, partitions: &Partitions) -> Result<(), Broken> {
+        let known = self.around.look_up(feed, partitions)?;
+        let mut openings = Vec::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            let is_anew = self.anew.get(topic).is_some_and(|known| !known.contains(partition));
+            let spot = known.spot(topic, *partition, is_anew);
+            let spot = spot.ok_or_else(|| Broken(format!("{topic} {partition} is not known")))?;
+            self.tell(topic, *partition, &spot);
+            let offset = spot.offset();
+            let at = Position { topic: topic.clone(), partition: *partition, place: Place::offset(offset) };
+            self.local.group.open(Resume::from(at));
+            openings.push((topic.clone(), *partition, offset));
+        }
+        let Known { committed, .. } = known;
+        committed.iter().for_each(|at| self.ledger.committed.set(at.clone()));
+        feed.assign(&openings)
+    }
+
+    /// Begins to read what has a leader again.
+    fn begin_late(&mut self, feed: &mut Feed) -> Result<(), Broken> {
+        if self.leaderless.is_empty() {
+            return Ok(());
+        }
+        let (leaderless, led) = self.around.leaderless(&self.leaderless);
+        self.leaderless = leaderless;
+        if led.is_empty() { Ok(()) } else { self.begin(feed, &led) }
     }
 
     fn tell(&self, topic: &Str, partition: u32, spot: &Spot) {
@@ -259,19 +310,19 @@ impl Thread {
 
     /// Ends reading partitions: what is settled is committed, the rest comes again to their next reader.
     fn hand_over(&mut self, feed: &mut Feed, partitions: &Partitions) -> Result<(), Broken> {
+        let is_moving =
+            |topic: &Str, number: u32| partitions.iter().any(|(name, each)| name == topic && *each == number);
+        self.leaderless.retain(|(topic, number)| !is_moving(topic, *number));
+        let lows = self.local.group.lows();
+        let lows: Positions = lows.iter().filter(|at| is_moving(&at.topic, at.partition)).cloned().collect();
         if !feed.consumer().assignment_lost() {
-            let mut lows = self.local.group.lows();
-            let is_moving =
-                |at: &Position| partitions.iter().any(|(topic, number)| at.topic == *topic && at.partition == *number);
-            lows = lows.iter().filter(|at| is_moving(at)).cloned().collect();
-            if !self.ledger.commit_now(feed, &lows)? {
-                self.warn_of_repetition();
-            }
+            self.commit_last(feed, &lows)?;
         }
-        for (topic, partition) in partitions {
-            self.local.group.close(topic, *partition);
+        for at in &lows {
+            self.local.group.close(&at.topic, at.partition);
         }
-        feed.unassign_partitions(partitions)
+        let read: Partitions = lows.iter().map(|at| (at.topic.clone(), at.partition)).collect();
+        feed.unassign_partitions(&read)
     }
 
     /// Deals what a partition's queue holds, as far as there is room.
@@ -310,19 +361,22 @@ impl Thread {
 
     /// What was read last of a topic that was made anew may be of either: all of it comes again.
     fn heed_changes(&mut self) -> Result<(), Broken> {
-        for topic in self.around.clients.identities.changed_since(&mut self.changes) {
-            if self.subscribed.contains(&topic) {
-                let reason = format!("{topic} was deleted or made anew");
-                self.anew.insert(topic);
-                return Err(Broken(reason));
-            }
+        let mut changed = self.around.clients.identities.changed_since(&mut self.changes);
+        changed.retain(|topic| self.subscribed.contains(topic));
+        for topic in &changed {
+            self.anew.insert(topic.clone(), HashSet::new());
         }
-        Ok(())
+        if changed.is_empty() {
+            Ok(())
+        } else {
+            Err(Broken(format!("{} was deleted or made anew", changed.join(", "))))
+        }
     }
 
     fn do_chores(&mut self, feed: &mut Feed) -> Result<(), Broken> {
         self.heed_changes()?;
         self.subscribe(feed)?;
+        self.begin_late(feed)?;
         feed.ring_all();
         self.local.group.remind();
         if self.joining.is_none_or(|since| since.elapsed() >= JOINING) {

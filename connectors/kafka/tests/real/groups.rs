@@ -191,3 +191,37 @@ async fn a_group_goes_on_in_a_topic_that_is_made_anew() {
     store_ids(&*writer, &scene.topic, ids("new", 9)).await;
     assert_eq!(ids_of(&hold(&mut *member, 9).await), ids("new", 9));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_anew_is_read_from_its_start_once() {
+    let scene = Scene::new(2).await;
+    let one = scene.replica().await;
+    let mut member = scene.join(&one).await;
+    let keyed = |id: String| outbound(&scene.topic, Some(&id), event(id.clone(), "x"));
+    store(&*one, ids("old", 6).into_iter().map(keyed).collect()).await;
+    ack_all(hold(&mut *member, 6).await);
+    scene.broker.delete(&scene.topic).await;
+    scene.broker.create(&scene.topic, 2, &[]).await;
+    let writer = scene.replica().await;
+    store(&*writer, ids("new", 20).into_iter().map(keyed).collect()).await;
+    ack_all(hold(&mut *member, 20).await);
+    until("all is confirmed at the broker", || gauge(&one, "group_lag") == 0).await;
+    let two = scene.replica().await;
+    let _passing = scene.join(&two).await;
+    until("each has its half", || [&one, &two].iter().all(|replica| gauge(replica, "group_partitions") == 1)).await;
+    two.shutdown(Instant::now() + PATIENCE).await;
+    until("it is alone again", || gauge(&one, "group_partitions") == 2).await;
+    assert!(hold_what_comes(&mut *member).await.is_empty(), "what is confirmed does not come again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_has_members_for_other_topics_can_be_joined() {
+    let (scene, elsewhere) = (Scene::new(1).await, Scene::new(1).await);
+    let (one, two) = (scene.replica().await, scene.replica().await);
+    let mut first = scene.join(&one).await;
+    let mut second = join(&*two, TopicSet::one(elsewhere.topic.clone()), Start::Latest, &scene.group).await;
+    store_ids(&*one, &scene.topic, ids("here", 3)).await;
+    store_ids(&*one, &elsewhere.topic, ids("there", 3)).await;
+    assert_eq!(ids_of(&hold(&mut *first, 3).await), ids("here", 3));
+    assert_eq!(ids_of(&hold(&mut *second, 3).await), ids("there", 3));
+}

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Form, ended, not_now, reading, refusal};
 use crate::{
-    deliver::{Delivered, Ended, Flow, From},
+    deliver::{Begin, Delivered, Ended, Flow},
     protocols::http::{
         Http,
         body::Share,
@@ -84,12 +84,11 @@ fn too_many() -> Problem {
 fn read_query(request: &Parts) -> Result<(ReadQuery, Duration), Problem> {
     let mut wait = Duration::ZERO;
     let last_event_id = query::last_event_id(&request.headers)?;
-    let query = query::read(&request.uri, last_event_id, From::Earliest, &mut |key, value| {
-        if key == "wait" {
-            wait = read_wait(value)?;
-        }
-        Ok(key == "wait")
-    })?;
+    let mut own = |_: &str, value: &str| {
+        wait = read_wait(value)?;
+        Ok(())
+    };
+    let query = query::read(&request.uri, last_event_id, Begin::Earliest, (&["wait"], &mut own))?;
     if let Some(limit) = query.limit.filter(|limit| *limit > MAX_EVENTS) {
         return Err(Problem::bad_request(format!("`limit={limit}`: a page has at most {MAX_EVENTS} events")));
     }

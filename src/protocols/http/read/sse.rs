@@ -21,7 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::{ended, reading, refusal, spread_retry};
 use crate::{
-    deliver::{Delivered, Ended, Flow, From, Layout, OpenError},
+    deliver::{Begin, Delivered, Ended, Flow, Layout, OpenError},
     protocols::http::{
         Http,
         problem::Problem,
@@ -34,7 +34,7 @@ use crate::{
 /// Answers with events for as long as the reader stays.
 pub(super) async fn stream(http: &Http, filter: ChannelFilter, request: &Parts) -> Result<Response, Problem> {
     let last_event_id = query::last_event_id(&request.headers)?;
-    let query = query::read(&request.uri, last_event_id, From::Latest, &mut |_, _| Ok(false))?;
+    let query = query::read(&request.uri, last_event_id, Begin::Latest, (&[], &mut |_, _| Ok(())))?;
     match http.gateway.open(reading(&filter, &query)).await {
         Ok(flow) => Ok(event_stream(Body::new(Sse::begin(http, flow, &query).map_err(ended)?))),
         Err(OpenError::Busy(detail) | OpenError::NotNow(detail)) => Ok(come_back(&filter, &query, &detail)),
@@ -54,9 +54,9 @@ fn event_stream(body: Body) -> Response {
 /// A stream that ends at once, with the position to come back with and when.
 fn come_back(filter: &ChannelFilter, query: &ReadQuery, detail: &str) -> Response {
     let cursor = match &query.from {
-        From::Cursor(cursor) => Some(cursor.to_string()),
-        From::Earliest => Some(Cursor::new(filter.as_str()).encode()), // names nothing: everything from its start
-        From::Latest | From::Time(_) => None,
+        Begin::Cursor(cursor) => Some(cursor.to_string()),
+        Begin::Earliest => Some(Cursor::new(filter.as_str()).encode()), // names nothing: everything from its start
+        Begin::Latest | Begin::Time(_) => None,
     };
     let mut text = BytesMut::new();
     if let Some(cursor) = cursor.filter(|_| query.resume) {
