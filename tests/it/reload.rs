@@ -231,7 +231,8 @@ async fn members_of_a_group_go_over_to_new_routes_and_confirm_across_it() {
     gateway.store("a/1", "confirmed later").await;
     gateway.store("a/1", "never confirmed").await;
     let first = member.event().await;
-    assert_eq!(member.event().await["id"], "never confirmed");
+    let given_up = member.event().await;
+    assert_eq!(given_up["id"], "never confirmed");
     gateway.rewrite(&routes(&["a/1", "b", "c"]));
     taken_over(&gateway, 1).await;
     member.settle("ack", json!({ "deliverytags": [first["deliverytag"]] })).await;
@@ -248,6 +249,11 @@ async fn members_of_a_group_go_over_to_new_routes_and_confirm_across_it() {
         ["after", "elsewhere", "never confirmed"],
         "what is not confirmed comes again, and from new topics all"
     );
+    member.settle("ack", json!({ "deliverytags": [given_up["deliverytag"]] })).await;
+    member.settle("ack", json!({ "deliverytags": ["no tag"] })).await;
+    assert_eq!(member.answer().await.3, "rejected");
+    let delivered = status(&gateway).await["routes"][0]["delivered"].take();
+    assert_eq!(delivered["confirmed"], 1, "what comes again was not confirmed, and is not counted: {delivered}");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@
 //! - *Settling* is out of order. What a member asks to have again is parked with its key: what follows in the key and was never
 //!   delivered waits until it is settled; other keys go on.
 //! - *Bounds.* At most [`Bounds::window`] records of a partition run ahead of its lowest unsettled one, at most [`Bounds::bytes`] are
-//!   held, and members that ask for nothing get little read ahead.
+//!   held (and where those are full, one record of each partition), and members that ask for nothing get little read ahead.
 
 use std::{
     collections::BTreeSet,
@@ -42,7 +42,8 @@ use deal::{Deal, End, MemberId};
 pub struct Bounds {
     /// Records of a partition that may run ahead of the lowest one that is not settled.
     pub window: usize,
-    /// Bytes of records that are not settled, in the measure of [`Record::footprint`]; a read under way may go over it.
+    /// Bytes of records that are not settled, in the measure of [`Record::footprint`], of which no partition gets more than are left to the
+    /// others; a read under way may go over it. [`usize::MAX`] where the keeper holds the records in any case.
     pub bytes: usize,
 }
 
@@ -198,11 +199,12 @@ impl Group {
         result
     }
 
-    /// Whether that settled the record.
+    /// False if the delivery is not known.
     fn end_delivery(&self, delivery: u64, end: End) -> bool {
-        let settled = self.with(|state| state.deal.settle(delivery, end, Instant::now()));
+        let (is_known, settled) =
+            self.with(|state| (state.deal.is_under_way(delivery), state.deal.settle(delivery, end, Instant::now())));
         settled.iter().for_each(|record| self.keeper.settled(record));
-        settled.is_some()
+        is_known
     }
 }
 
@@ -213,17 +215,14 @@ impl fmt::Debug for Group {
 }
 
 impl Ledger for Group {
-    fn settle(&self, delivery: u64, settlement: Settlement) {
+    fn settle(&self, delivery: u64, settlement: Settlement) -> bool {
         match settlement {
-            Settlement::Ack => {
-                self.end_delivery(delivery, End::Settled);
-            }
-            Settlement::Retry { after } => {
-                self.end_delivery(delivery, End::Returned { after });
-            }
+            Settlement::Ack => self.end_delivery(delivery, End::Settled),
+            Settlement::Retry { after } => self.end_delivery(delivery, End::Returned { after }),
             Settlement::Reject { .. } => {
-                let is_settled = self.end_delivery(delivery, End::Settled);
-                self.rejected.fetch_add(u64::from(is_settled), Relaxed);
+                let is_known = self.end_delivery(delivery, End::Settled);
+                self.rejected.fetch_add(u64::from(is_known), Relaxed);
+                is_known
             }
         }
     }

@@ -103,14 +103,14 @@ pub fn ids_of(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(|delivery| delivery.record.message.event.id.to_string()).collect()
 }
 
-/// Ends a delivery.
-pub fn settle(delivery: Delivery, settlement: Settlement) {
-    delivery.settler.expect("a group's deliveries are to be settled").settle(settlement);
+/// Ends a delivery; whether it was one.
+pub fn settle(delivery: Delivery, settlement: Settlement) -> bool {
+    delivery.settler.expect("a group's deliveries are to be settled").settle(settlement)
 }
 
 /// Confirms all, in any order.
 pub fn ack_all(deliveries: Vec<Delivery>) {
-    deliveries.into_iter().rev().for_each(|delivery| settle(delivery, Settlement::Ack));
+    deliveries.into_iter().rev().for_each(|delivery| assert!(settle(delivery, Settlement::Ack), "it is known"));
 }
 
 /// Lets all members read and confirm until `count` different events have come, and says what each got, in order.
@@ -187,7 +187,7 @@ pub async fn what_a_member_leaves_goes_to_another_in_order(fixture: &impl Fixtur
     drop(first);
     let again = hold(&mut *second, 9).await;
     assert_eq!(ids_of(&again), [&ids("e", 10)[..3], &ids("e", 10)[4..]].concat());
-    settle(late, Settlement::Ack); // means nothing any more
+    assert!(!settle(late, Settlement::Ack), "it means nothing any more");
     drop(held);
     assert!(hold_what_comes(&mut *second).await.is_empty());
     ack_all(again);
@@ -210,7 +210,7 @@ pub async fn a_returned_event_parks_its_key_alone(fixture: &impl Fixture) {
     let again = hold(&mut *member, 1).await;
     assert_eq!(ids_of(&again), ["a-1"]);
     assert!(began.elapsed() >= Duration::from_secs(1), "it was to come later");
-    again.into_iter().for_each(|delivery| settle(delivery, retry(None)));
+    again.into_iter().for_each(|delivery| assert!(settle(delivery, retry(None))));
     let again = hold(&mut *member, 1).await;
     assert_eq!(ids_of(&again), ["a-1"], "at once");
     assert!(hold_what_comes(&mut *member).await.is_empty(), "what follows waits");

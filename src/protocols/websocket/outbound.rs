@@ -81,7 +81,7 @@ impl Outbound {
         let Some(confirmations) = &mut self.confirmations else { return false };
         let was_full = confirmations.room() == 0;
         let written = confirmations.auto.iter_mut().flat_map(|written| written.drain(..));
-        written.for_each(|confirmation| confirmation.settle(Settlement::Ack));
+        written.for_each(|confirmation| confirmation.settle(&Settlement::Ack));
         was_full && confirmations.room() > 0
     }
 
@@ -90,14 +90,15 @@ impl Outbound {
         let confirmations = self.confirmations.as_mut().filter(|confirmations| confirmations.auto.is_none());
         let confirmations =
             confirmations.ok_or("nothing is to be confirmed here: that is for a `group=` without `ack=auto`")?;
+        let settlement = match verdict {
+            Verdict::Ack => Settlement::Ack,
+            Verdict::Nack(after) => Settlement::Retry { after },
+            Verdict::Reject(reason) => Settlement::Reject { reason },
+        };
         let mut unknown = Vec::new();
         for tag in tags {
             match confirmations.open.remove(&tag) {
-                Some(confirmation) => confirmation.settle(match &verdict {
-                    Verdict::Ack => Settlement::Ack,
-                    Verdict::Nack(after) => Settlement::Retry { after: *after },
-                    Verdict::Reject(reason) => Settlement::Reject { reason: reason.clone() },
-                }),
+                Some(confirmation) => confirmation.settle(&settlement),
                 None => unknown.push(tag.to_string()),
             }
         }

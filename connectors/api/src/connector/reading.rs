@@ -143,8 +143,9 @@ pub enum Settlement {
 
 /// Where settlements go: one for each group member.
 pub trait Ledger: Send + Sync {
-    /// `delivery` is the number that the ledger gave it.
-    fn settle(&self, delivery: u64, settlement: Settlement);
+    /// `delivery` is the number that the ledger gave it. False if that says nothing: the delivery is not known any more, and the record has
+    /// come or will come to somebody else.
+    fn settle(&self, delivery: u64, settlement: Settlement) -> bool;
 
     /// Whoever had the delivery let go of it without a word.
     fn abandon(&self, delivery: u64);
@@ -163,10 +164,10 @@ impl Settler {
         Self { ledger, delivery, settled: false }
     }
 
-    /// Says how the delivery ended.
-    pub fn settle(mut self, settlement: Settlement) {
+    /// Says how the delivery ended. False if it had been taken back before.
+    pub fn settle(mut self, settlement: Settlement) -> bool {
         self.settled = true;
-        self.ledger.settle(self.delivery, settlement);
+        self.ledger.settle(self.delivery, settlement)
     }
 }
 
