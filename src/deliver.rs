@@ -28,10 +28,12 @@ mod delivered;
 mod event_filter;
 mod joining;
 mod open;
+mod succession;
 mod text;
 pub use delivered::{Confirmation, Delivered};
 pub use event_filter::EventFilter;
 pub use open::{Begin, OpenError, Reading};
+use succession::Succession;
 pub use text::Layout;
 use text::Note;
 
@@ -76,12 +78,28 @@ pub struct Flow {
     /// Where topics begin that a reload brings.
     fresh: Start,
     sources: SmallVec<[OpenSource; 1]>,
-    /// What has come and was not taken yet, and from which connector.
-    arrived: (usize, smallvec::IntoIter<[Delivery; 1]>),
+    /// Where it is with the reloads that there were.
+    succession: Succession,
+    /// What has come and was not taken yet.
+    arrived: Arrived,
     /// After what was taken; `None`: the reader asked for no cursors.
     cursor: Option<Cursor>,
     /// The reader knows the cursor.
     is_reported: bool,
+}
+
+struct Arrived {
+    of: Of,
+    deliveries: smallvec::IntoIter<[Delivery; 1]>,
+}
+
+/// Where records come from.
+#[derive(Clone, Copy)]
+enum Of {
+    /// The connector of this number.
+    Connector(usize),
+    /// What was left, by its number there.
+    Left(usize),
 }
 
 struct OpenSource {
@@ -91,49 +109,75 @@ struct OpenSource {
 }
 
 impl Flow {
-    /// The next event. Also when much passes that does not match, other tasks have their turn.
-    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivered, Ended>> {
+    /// The next event, for a reader that has room for `most`: of a group's events no more are fetched, others can have those. Also when
+    /// much passes that does not match, other tasks have their turn.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>, most: u64) -> Poll<Result<Delivered, Ended>> {
         for _ in 0..LOOKS {
             if let Some(event) = self.take() {
                 return Poll::Ready(Ok(event));
             }
-            ready!(self.poll_arrival(cx))?;
+            ready!(self.poll_arrival(cx, most))?;
         }
         cx.waker().wake_by_ref();
         Poll::Pending
     }
 
     /// Ready when [`take`](Self::take) has something to look at.
-    pub fn poll_arrival(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        if !self.arrived.1.as_slice().is_empty() {
+    fn poll_arrival(&mut self, cx: &mut Context<'_>, most: u64) -> Poll<Result<(), Ended>> {
+        if !self.arrived.deliveries.as_slice().is_empty() {
             return Poll::Ready(Ok(()));
         }
-        while self.superseded.has_begun() {
-            self.go_over();
+        let mut is_behind = self.superseded.has_begun();
+        // While it is behind, what was left may have come into use again: what is published there now is later than what is read here.
+        if (self.succession.holds_back() || !is_behind) && self.poll_left(cx).is_ready() {
+            return Poll::Ready(Ok(()));
         }
+        while is_behind && self.go_over(cx, false) {
+            is_behind = self.superseded.has_begun();
+        }
+        let most = match self.group {
+            Some(_) => NonZeroUsize::new(most as usize).unwrap_or(NonZeroUsize::MIN).min(READ_RECORDS),
+            None => READ_RECORDS,
+        };
         let turns = self.sources.len();
         for at in 0..turns {
             let OpenSource { connector, subscription, .. } = &mut self.sources[at];
-            if let Poll::Ready(next) = subscription.poll_next(cx, READ_RECORDS) {
+            if let Poll::Ready(next) = subscription.poll_next(cx, most) {
                 let connector = *connector;
                 let arrived = next.map_err(|problem| self.ended(connector, problem))?;
-                self.arrived = (connector, arrived.deliveries.into_iter());
                 self.sources.rotate_left((at + 1) % turns); // who was ready is asked last
+                let arrived = Arrived { of: Of::Connector(connector), deliveries: arrived.deliveries.into_iter() };
+                if is_behind {
+                    self.arrived = arrived;
+                } else {
+                    self.arrive(arrived, cx);
+                }
                 return Poll::Ready(Ok(()));
             }
         }
-        self.superseded.poll_begun(cx).map(Ok) // then it is asked again
+        if is_behind && self.go_over(cx, true) || self.superseded.poll_begun(cx).is_ready() && !is_behind {
+            cx.waker().wake_by_ref(); // everything is asked again
+        }
+        Poll::Pending
     }
 
     /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.
     pub fn take(&mut self) -> Option<Delivered> {
-        let connector = self.arrived.0;
-        while let Some(Delivery { record, settler }) = self.arrived.1.next() {
-            if let Some(cursor) = &mut self.cursor {
-                cursor.positions_mut(&self.snapshot.connectors[connector].name).advance(&record.position, record.next);
-                self.is_reported = false;
-            }
-            let note = Note::of(&record, connector, &self.snapshot);
+        while let Some(Delivery { record, settler }) = self.arrived.deliveries.next() {
+            let note = match self.arrived.of {
+                Of::Connector(connector) => {
+                    if let Some(cursor) = &mut self.cursor {
+                        let positions = cursor.positions_mut(&self.snapshot.connectors[connector].name);
+                        positions.advance(&record.position, record.next);
+                        self.is_reported = false;
+                    }
+                    Note::of(&record, connector, &self.snapshot)
+                }
+                Of::Left(number) => match self.succession.note(number, &record) {
+                    Some(note) => note,
+                    None => continue,
+                },
+            };
             let delivered = Delivered { record, note, settler };
             if self.is_wanted(&delivered) {
                 return Some(delivered);
@@ -158,7 +202,7 @@ impl Flow {
     /// Whether all has been taken that was stored when it was opened or, later, when it was asked last for more.
     #[must_use]
     pub fn is_at_end(&self) -> bool {
-        self.arrived.1.as_slice().is_empty() && self.sources.iter().all(|source| source.subscription.is_at_end())
+        self.has_taken_all() && self.sources.iter().all(|source| source.subscription.is_at_end())
     }
 
     /// Where reading would go on now, also past events that did not match; `None` if the reader asked for no cursors.
@@ -178,16 +222,21 @@ impl Flow {
 
     /// Moves the cursor past what needs not be taken.
     fn catch_up(&mut self) {
+        if !self.has_taken_all() {
+            return;
+        }
         let Some(cursor) = &mut self.cursor else { return };
-        if self.arrived.1.as_slice().is_empty() {
-            for source in &self.sources {
-                let positions = cursor.positions_mut(&self.snapshot.connectors[source.connector].name);
-                if positions != source.subscription.positions() {
-                    positions.clone_from(source.subscription.positions());
-                    self.is_reported = false;
-                }
+        for source in &self.sources {
+            let positions = cursor.positions_mut(&self.snapshot.connectors[source.connector].name);
+            if positions != source.subscription.positions() {
+                positions.clone_from(source.subscription.positions());
+                self.is_reported = false;
             }
         }
+    }
+
+    fn has_taken_all(&self) -> bool {
+        self.arrived.deliveries.as_slice().is_empty() && !self.succession.holds_back()
     }
 
     fn ended(&mut self, connector: usize, problem: ReadError) -> Ended {

@@ -5,7 +5,8 @@
 
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicUsize},
+    sync::{Arc, OnceLock, atomic::AtomicUsize},
+    time::SystemTime,
 };
 
 use arc_swap::{ArcSwap, Guard};
@@ -51,6 +52,8 @@ pub struct Snapshot {
     pub counters: Arc<RouteCounters>,
     /// Begins when another snapshot has taken this one's place.
     pub superseded: Drain,
+    /// When that was: every event that was published by the other is received at that time or later.
+    pub superseded_at: OnceLock<SystemTime>,
     successor: DrainSwitch,
 }
 
@@ -139,6 +142,7 @@ impl Gateway {
     /// Serves `next` from now on. Returns what was served before: some still work with it.
     pub fn replace(&self, next: Snapshot) -> Arc<Snapshot> {
         let edition = self.now().edition + 1;
+        self.now().superseded_at.get_or_init(SystemTime::now);
         let previous = self.snapshot.swap(Arc::new(Snapshot { edition, ..next }));
         previous.successor.begin();
         previous
@@ -159,7 +163,18 @@ impl Snapshot {
         let names: Vec<&str> = router.routes().iter().map(|route| &**route.name()).collect();
         let counters = Arc::new(metrics.of_routes(&names));
         let (successor, superseded) = drain();
-        Self { edition: 0, router, connectors, http, limits, shutdown, counters, superseded, successor }
+        Self {
+            edition: 0,
+            router,
+            connectors,
+            http,
+            limits,
+            shutdown,
+            counters,
+            superseded,
+            superseded_at: OnceLock::new(),
+            successor,
+        }
     }
 }
 

@@ -26,12 +26,14 @@ pub struct Confirmation {
 }
 
 impl Confirmation {
-    /// Says how the delivery ended.
-    pub fn settle(self, settlement: Settlement) {
-        if let Some(deliveries) = &self.deliveries {
-            deliveries.settled(&settlement);
+    /// Says how the delivery ended, and counts it unless the event had been taken back before: then it comes again.
+    pub fn settle(self, settlement: &Settlement) {
+        let Self { settler, deliveries } = self;
+        if settler.settle(settlement.clone())
+            && let Some(deliveries) = deliveries
+        {
+            deliveries.settled(settlement);
         }
-        self.settler.settle(settlement);
     }
 }
 

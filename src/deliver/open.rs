@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 use tokio::time::timeout;
 
-use super::{EventFilter, Flow, OpenSource, TOO_LONG};
+use super::{Arrived, EventFilter, Flow, Of, OpenSource, Succession, TOO_LONG};
 use crate::{
     gateway::{Gateway, Snapshot},
     router::{ChannelFilter, Source},
@@ -130,7 +130,8 @@ impl Gateway {
             events: reading.events,
             group,
             sources,
-            arrived: (0, SmallVec::new().into_iter()),
+            succession: Succession::default(),
+            arrived: Arrived { of: Of::Connector(0), deliveries: SmallVec::new().into_iter() },
             cursor,
             is_reported: false,
         };

@@ -248,7 +248,8 @@ async fn members_of_a_group_go_over_to_new_routes_and_confirm_across_it() {
     gateway.store("a/1", "confirmed later").await;
     gateway.store("a/1", "never confirmed").await;
     let first = member.event().await;
-    assert_eq!(member.event().await["id"], "never confirmed");
+    let given_up = member.event().await;
+    assert_eq!(given_up["id"], "never confirmed");
     gateway.rewrite(&routes(&["a/1", "b", "c"]));
     taken_over(&gateway, 1).await;
     member.settle("ack", json!({ "deliverytags": [first["deliverytag"]] })).await;
@@ -265,6 +266,11 @@ async fn members_of_a_group_go_over_to_new_routes_and_confirm_across_it() {
         ["after", "elsewhere", "never confirmed"],
         "what is not confirmed comes again, and from new topics all"
     );
+    member.settle("ack", json!({ "deliverytags": [given_up["deliverytag"]] })).await;
+    member.settle("ack", json!({ "deliverytags": ["no tag"] })).await;
+    assert_eq!(member.answer().await.3, "rejected");
+    let delivered = status(&gateway).await["routes"][0]["delivered"].take();
+    assert_eq!(delivered["confirmed"], 1, "what comes again was not confirmed, and is not counted: {delivered}");
 }
 
 #[tokio::test]
@@ -295,4 +301,56 @@ async fn many_routes_are_taken_over_while_events_are_published_and_none_is_lost(
     let (published, ()) = tokio::join!(published, reloaded);
     let expected: Vec<_> = (0..published).map(|number| number.to_string()).collect();
     assert_eq!(stream.ids(published).await, expected);
+}
+
+/// `c` on the topic `t` of the memory connector `one` or `two`.
+fn either(connector: &str) -> String {
+    format!(
+        "connectors: {{ one: {{ kind: memory }}, two: {{ kind: memory }} }}\n\
+         routes: [{{ name: c, channel: c, to: [{{ connector: {connector}, topic: t }}] }}]\n"
+    )
+}
+
+#[tokio::test]
+async fn nothing_is_lost_to_a_standing_reader_while_its_channel_moves() {
+    let gateway = Gateway::start(&either("one"));
+    let mut reader = Stream::open(&gateway, "c").await;
+    let stored = Cell::new(0);
+    let publishing = async {
+        loop {
+            gateway.store("c", &stored.get().to_string()).await;
+            stored.set(stored.get() + 1);
+        }
+    };
+    let moving = async {
+        for edition in 1..=6 {
+            gateway.rewrite(&either(if edition % 2 == 1 { "two" } else { "one" }));
+            taken_over(&gateway, edition).await;
+        }
+    };
+    tokio::select! { () = publishing => {}, () = moving => {} }
+    let mut ids = Vec::new();
+    while ids.len() < stored.get() {
+        ids.extend(reader.ids(1).await);
+    }
+    let stored = (0..stored.get()).map(|id| id.to_string()).collect::<Vec<_>>();
+    assert_eq!(ids.len(), stored.len());
+    assert_eq!(ids, stored);
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_all_of_what_its_channel_leaves() {
+    const BEFORE: usize = 300;
+    let gateway = Gateway::start(&either("one"));
+    let mut reader = Stream::open(&gateway, "c").await; // and reads no further, while the connection's buffers fill up
+    let large = |id: String| gateway.event("c", &id).body(vec![b'x'; 32 << 10]).send();
+    for id in 0..BEFORE {
+        assert_eq!(large(id.to_string()).await.expect("an answer").status(), 202);
+    }
+    gateway.rewrite(&either("two"));
+    taken_over(&gateway, 1).await;
+    for id in BEFORE..BEFORE + 10 {
+        assert_eq!(large(id.to_string()).await.expect("an answer").status(), 202);
+    }
+    assert_eq!(reader.ids(BEFORE + 10).await, (0..BEFORE + 10).map(|id| id.to_string()).collect::<Vec<_>>());
 }

@@ -1,5 +1,7 @@
 //! WebSockets (section 7 of the contract), on memory.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,6 +17,8 @@ use crate::harness::{
 
 const RECEIPT: &str = "io.meshgate.receipt";
 const ERROR: &str = "io.meshgate.error";
+/// Less than the gateway lets pass between two pings: whatever comes meanwhile was not woken by one.
+const BETWEEN_PINGS: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn answers_every_frame_in_its_order() {
@@ -256,4 +260,33 @@ async fn confirms_by_itself_only_when_asked() {
     let mut next = Socket::open(&gateway, "a?group=g").await;
     gateway.store("a", "new").await;
     assert_eq!(next.ids(1).await, ["new"]);
+}
+
+#[tokio::test]
+async fn confirming_by_itself_goes_on_as_soon_as_all_is_written() {
+    let gateway = Gateway::start(&format!("{}\nlimits: {{ max_in_flight: 3 }}", crate::harness::gateway::MEMORY));
+    publish(&gateway, 20).await;
+    let mut member = Socket::open(&gateway, "a?group=g&ack=auto&from=earliest").await;
+    let ids = tokio::time::timeout(BETWEEN_PINGS, member.ids(20)).await.expect("nothing waits for a ping");
+    assert_eq!(ids, (0..20).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_member_takes_no_more_than_it_may_send() {
+    const EVENTS: usize = 20;
+    let gateway = Gateway::start(&format!("{}\nlimits: {{ max_in_flight: 3 }}", crate::harness::gateway::MEMORY));
+    publish(&gateway, EVENTS).await;
+    for (group, limit, count) in [("full", "", 3), ("limited", "&limit=1", 1)] {
+        let mut silent = Socket::open(&gateway, &format!("a?group={group}&from=earliest{limit}")).await;
+        let mut got = silent.ids(count).await;
+        let mut other = Socket::open(&gateway, &format!("a?group={group}")).await;
+        while got.len() < EVENTS {
+            let event =
+                tokio::time::timeout(BETWEEN_PINGS, other.event()).await.expect("nobody keeps what it cannot send");
+            other.settle("ack", json!({ "deliverytags": [event["deliverytag"]] })).await;
+            got.push(event["id"].as_str().expect("an id").to_owned());
+        }
+        got.sort_unstable_by_key(|id| id.parse::<usize>().expect("a number"));
+        assert_eq!(got, (0..EVENTS).map(|n| n.to_string()).collect::<Vec<_>>(), "{group}");
+    }
 }

@@ -8,7 +8,7 @@
 //! - *Settling* is out of order. What a member asks to have again is parked with its key: what follows in the key and was never
 //!   delivered waits until it is settled; other keys go on.
 //! - *Bounds.* At most [`Bounds::window`] records of a partition run ahead of its lowest unsettled one, at most [`Bounds::bytes`] are
-//!   held, and members that ask for nothing get little read ahead.
+//!   held (and where those are full, one record of each partition), and members that ask for nothing get little read ahead.
 
 use std::{
     collections::BTreeSet,
@@ -42,7 +42,8 @@ use deal::{Deal, End, MemberId};
 pub struct Bounds {
     /// Records of a partition that may run ahead of the lowest one that is not settled.
     pub window: usize,
-    /// Bytes of records that are not settled, in the measure of [`Record::footprint`]; a read under way may go over it.
+    /// Bytes of records that are not settled, in the measure of [`Record::footprint`], of which no partition gets more than are left to the
+    /// others; a read under way may go over it. [`usize::MAX`] where the keeper holds the records in any case.
     pub bytes: usize,
 }
 
@@ -127,17 +128,20 @@ impl Group {
         settled.iter().for_each(|record| self.keeper.settled(record));
     }
 
-    /// How many records of this partition may be pushed now; of each partition if `None`. If none, the keeper is told when that changes.
-    pub fn room(&self, partition: Option<(&Str, u32)>) -> usize {
+    /// Whether records may be pushed now, as far as all partitions together go. If not, the keeper is told when that changes.
+    pub fn has_room(&self) -> bool {
         let state = self.state.lock();
-        let room = match partition {
-            _ if !state.deal.has_room() => 0,
-            Some((topic, partition)) => state.deal.room_in(topic, partition),
-            None => state.deal.room_in_all(),
-        };
-        if room == 0 {
-            self.is_awaited.store(true, Relaxed);
-        }
+        let has_room = state.deal.has_room();
+        self.is_awaited.fetch_or(!has_room, Relaxed);
+        has_room
+    }
+
+    /// How many records of this partition may be pushed, as far as it alone goes; of one that is not open, how many it may hold. If none,
+    /// the keeper is told when that may have changed.
+    pub fn room_in(&self, topic: &Str, partition: u32) -> usize {
+        let state = self.state.lock();
+        let room = state.deal.room_in(topic, partition);
+        self.is_awaited.fetch_or(room == 0, Relaxed);
         room
     }
 
@@ -146,7 +150,7 @@ impl Group {
         self.with(|state| state.deal.lows().collect())
     }
 
-    /// Offers to others what members that were woken have not fetched. The keeper calls it about every second.
+    /// Offers what has become due, and to others what members that were woken have not fetched. The keeper calls it about every second.
     pub fn remind(&self) {
         self.with(|state| state.deal.remind(Instant::now()));
     }
@@ -195,11 +199,12 @@ impl Group {
         result
     }
 
-    /// Whether that settled the record.
+    /// False if the delivery is not known.
     fn end_delivery(&self, delivery: u64, end: End) -> bool {
-        let settled = self.with(|state| state.deal.settle(delivery, end, Instant::now()));
+        let (is_known, settled) =
+            self.with(|state| (state.deal.is_under_way(delivery), state.deal.settle(delivery, end, Instant::now())));
         settled.iter().for_each(|record| self.keeper.settled(record));
-        settled.is_some()
+        is_known
     }
 }
 
@@ -210,17 +215,14 @@ impl fmt::Debug for Group {
 }
 
 impl Ledger for Group {
-    fn settle(&self, delivery: u64, settlement: Settlement) {
+    fn settle(&self, delivery: u64, settlement: Settlement) -> bool {
         match settlement {
-            Settlement::Ack => {
-                self.end_delivery(delivery, End::Settled);
-            }
-            Settlement::Retry { after } => {
-                self.end_delivery(delivery, End::Returned { after });
-            }
+            Settlement::Ack => self.end_delivery(delivery, End::Settled),
+            Settlement::Retry { after } => self.end_delivery(delivery, End::Returned { after }),
             Settlement::Reject { .. } => {
-                let is_settled = self.end_delivery(delivery, End::Settled);
-                self.rejected.fetch_add(u64::from(is_settled), Relaxed);
+                let is_known = self.end_delivery(delivery, End::Settled);
+                self.rejected.fetch_add(u64::from(is_known), Relaxed);
+                is_known
             }
         }
     }

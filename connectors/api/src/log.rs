@@ -134,6 +134,14 @@ impl Log {
         (inner.bytes, inner.entries.len() + inner.kept.len())
     }
 
+    /// The topics among these of lanes that were opened after the first `seen` lanes, and how many there are by now.
+    #[must_use]
+    pub fn opened_since(&self, seen: usize, topics: &TopicSet) -> (usize, Vec<Str>) {
+        let inner = self.inner.lock();
+        let opened = inner.lanes.iter().skip(seen).filter(|lane| lane.is_of(topics));
+        (inner.lanes.len(), opened.map(|lane| lane.topic.clone()).collect())
+    }
+
     /// The sequence number of the oldest record for which `reached` holds, given that it holds for all later ones; otherwise of the
     /// next one to come.
     pub fn sequence_of(&self, mut reached: impl FnMut(&Record) -> bool) -> u64 {
@@ -158,8 +166,7 @@ impl Appender<'_> {
 
     /// The sequence number that the next record gets: one more than the last one's.
     pub fn next_sequence(&mut self) -> u64 {
-        let log = self.log();
-        log.first + log.entries.len() as u64
+        self.log().end()
     }
 
     /// Whether a record of this footprint fits in beside all that is held.

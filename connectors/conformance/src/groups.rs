@@ -86,20 +86,31 @@ pub async fn hold_what_comes(member: &mut dyn Subscription) -> Vec<Delivery> {
     deliveries
 }
 
+/// Confirms what comes until nothing does for a while; how many that were.
+async fn ack_what_comes(member: &mut dyn Subscription) -> usize {
+    let mut seen = 0;
+    while let Ok(next) = timeout(SILENCE, member.next(NonZeroUsize::MIN)).await {
+        let deliveries = next.expect("reading goes on").deliveries;
+        seen += deliveries.len();
+        ack_all(deliveries.into_vec());
+    }
+    seen
+}
+
 /// The ids of events that were delivered.
 #[must_use]
 pub fn ids_of(deliveries: &[Delivery]) -> Vec<String> {
     deliveries.iter().map(|delivery| delivery.record.message.event.id.to_string()).collect()
 }
 
-/// Ends a delivery.
-pub fn settle(delivery: Delivery, settlement: Settlement) {
-    delivery.settler.expect("a group's deliveries are to be settled").settle(settlement);
+/// Ends a delivery; whether it was one.
+pub fn settle(delivery: Delivery, settlement: Settlement) -> bool {
+    delivery.settler.expect("a group's deliveries are to be settled").settle(settlement)
 }
 
 /// Confirms all, in any order.
 pub fn ack_all(deliveries: Vec<Delivery>) {
-    deliveries.into_iter().rev().for_each(|delivery| settle(delivery, Settlement::Ack));
+    deliveries.into_iter().rev().for_each(|delivery| assert!(settle(delivery, Settlement::Ack), "it is known"));
 }
 
 /// Lets all members read and confirm until `count` different events have come, and says what each got, in order.
@@ -176,7 +187,7 @@ pub async fn what_a_member_leaves_goes_to_another_in_order(fixture: &impl Fixtur
     drop(first);
     let again = hold(&mut *second, 9).await;
     assert_eq!(ids_of(&again), [&ids("e", 10)[..3], &ids("e", 10)[4..]].concat());
-    settle(late, Settlement::Ack); // means nothing any more
+    assert!(!settle(late, Settlement::Ack), "it means nothing any more");
     drop(held);
     assert!(hold_what_comes(&mut *second).await.is_empty());
     ack_all(again);
@@ -199,7 +210,7 @@ pub async fn a_returned_event_parks_its_key_alone(fixture: &impl Fixture) {
     let again = hold(&mut *member, 1).await;
     assert_eq!(ids_of(&again), ["a-1"]);
     assert!(began.elapsed() >= Duration::from_secs(1), "it was to come later");
-    again.into_iter().for_each(|delivery| settle(delivery, retry(None)));
+    again.into_iter().for_each(|delivery| assert!(settle(delivery, retry(None))));
     let again = hold(&mut *member, 1).await;
     assert_eq!(ids_of(&again), ["a-1"], "at once");
     assert!(hold_what_comes(&mut *member).await.is_empty(), "what follows waits");
@@ -306,15 +317,37 @@ pub async fn the_window_ahead_of_a_stuck_event_is_bounded(fixture: &impl Fixture
     scene.store(keyed(count, count)).await;
     let mut held = hold(&mut *member, 1).await;
     let stuck = held.remove(0);
-    let mut seen = 1;
-    while let Ok(next) = timeout(SILENCE, member.next(NonZeroUsize::MIN)).await {
-        let deliveries = next.expect("reading goes on").deliveries;
-        seen += deliveries.len();
-        ack_all(deliveries.into_vec());
-    }
+    let seen = 1 + ack_what_comes(&mut *member).await;
     assert_eq!(seen, window + 1, "so many, and the stuck one");
     settle(stuck, Settlement::Ack);
     share(&mut [member], count - seen).await;
+}
+
+/// However full its window is.
+pub async fn a_stuck_topic_does_not_hold_up_others(fixture: &impl Fixture) {
+    let Some(scene) = scene(fixture, 1).await else { return };
+    let (other, count) = (fixture.fresh_name("other"), fixture.settled_window() * 2);
+    fixture.create(&other, 1).await;
+    let both = TopicSet { names: vec![scene.topic.clone(), other.clone()], patterns: Vec::new() };
+    let mut member = join(&*scene.connector, both, Start::Earliest, &scene.group).await;
+    scene.store([(Some("stuck".to_owned()), "stuck".to_owned())]).await;
+    let stuck = hold(&mut *member, 1).await;
+    scene.store(keyed(count, count)).await;
+    let mut seen = ack_what_comes(&mut *member).await;
+    assert_eq!(seen, fixture.settled_window(), "then the window is full");
+    for round in 0..3 {
+        store_ids(&*scene.connector, &other, ids("other", 5)).await;
+        let held = hold(&mut *member, 5).await;
+        assert_eq!(ids_of(&held), ids("other", 5), "in round {round}");
+        ack_all(held);
+    }
+    ack_all(stuck);
+    while seen < count {
+        let next = hold(&mut *member, 1).await;
+        seen += next.len();
+        ack_all(next);
+    }
+    assert!(hold_what_comes(&mut *member).await.is_empty(), "nothing comes twice");
 }
 
 /// From their start, whatever the group's.

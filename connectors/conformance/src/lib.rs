@@ -75,7 +75,8 @@ macro_rules! conformance {
                 a_returned_event_parks_its_key_alone, a_rejected_event_does_not_come_again,
                 a_new_group_begins_where_it_says_and_an_old_one_where_it_was, each_group_gets_all,
                 a_group_goes_on_at_its_lowest_gap, another_replica_goes_on_at_the_lowest_gap,
-                the_window_ahead_of_a_stuck_event_is_bounded, a_group_joins_topics_that_appear_later
+                the_window_ahead_of_a_stuck_event_is_bounded, a_stuck_topic_does_not_hold_up_others,
+                a_group_joins_topics_that_appear_later
             ]
         );
     };

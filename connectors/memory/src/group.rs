@@ -57,8 +57,17 @@ pub(crate) struct Groups {
 #[derive(Debug)]
 enum State {
     Present(Arc<Present>),
+    Absent(Absent),
+}
+
+/// A group that nobody reads for.
+#[derive(Debug)]
+struct Absent {
+    topics: TopicSet,
     /// By topic.
-    Absent(HashMap<Str, Left>),
+    left: HashMap<Str, Left>,
+    /// How many of the log's lanes were looked at for new topics.
+    lanes_seen: usize,
 }
 
 /// Where an absent group stands in a topic.
@@ -124,9 +133,10 @@ impl Groups {
                 present.turn_to(request.topics);
                 present
             }
-            Some(State::Absent(left)) => {
-                self.count_skipped(&name, &left);
-                self.begin(&name, request.topics, |lane| returned(&left, &lane), &left)
+            Some(State::Absent(mut absent)) => {
+                self.look_around(&mut absent);
+                self.count_skipped(&name, &absent.left);
+                self.begin(&name, request.topics, |lane| returned(&absent.left, &lane), &absent.left)
             }
             None => self.begin(&name, request.topics, start, &HashMap::new()),
         };
@@ -199,11 +209,26 @@ impl Groups {
         if present.group.members() > 0 {
             return; // somebody has joined after all
         }
-        let left = present.group.resumes().into_iter().map(|resume| (resume.at.topic.clone(), self.left(resume)));
-        by_name.insert(name.clone(), State::Absent(left.collect()));
+        let Some(holder) = present.holder.lock().take() else { return }; // it is absent already
+        let (lanes_seen, topics) = self.log.opened_since(0, holder.topics());
+        let unread = topics.into_iter().filter(|topic| !present.group.is_open(topic, 0)).map(beginning);
+        let resumes = present.group.resumes().into_iter().chain(unread);
+        let left = resumes.map(|resume| (resume.at.topic.clone(), self.left(resume))).collect();
+        let absent = Absent { topics: holder.topics().clone(), left, lanes_seen };
+        by_name.insert(name.clone(), State::Absent(absent));
         self.rejected.fetch_add(present.group.rejected(), Relaxed);
-        *present.holder.lock() = None;
+        drop(holder);
         present.door.attend();
+    }
+
+    /// Topics that have appeared while the group is absent are its own from their beginning.
+    fn look_around(&self, absent: &mut Absent) {
+        let (lanes_seen, topics) = self.log.opened_since(absent.lanes_seen, &absent.topics);
+        absent.lanes_seen = lanes_seen;
+        for topic in topics {
+            let fresh = Left { resume: beginning(topic.clone()), ordinal: 0 };
+            absent.left.entry(topic).or_insert(fresh);
+        }
     }
 
     fn left(&self, resume: Resume) -> Left {
@@ -238,8 +263,8 @@ impl Groups {
 
     /// All that are remembered.
     pub(crate) fn each(&self) -> Vec<GroupFigures> {
-        let by_name = self.by_name.lock();
-        let each = by_name.iter().map(|(name, state)| match state {
+        let mut by_name = self.by_name.lock();
+        let each = by_name.iter_mut().map(|(name, state)| match state {
             State::Present(present) => GroupFigures {
                 name: name.clone(),
                 members: present.group.members() as u64,
@@ -247,13 +272,16 @@ impl Groups {
                 lag: present.group.resumes().into_iter().map(|resume| self.lag_of(&self.left(resume))).sum(),
                 skipped: 0,
             },
-            State::Absent(left) => GroupFigures {
-                name: name.clone(),
-                members: 0,
-                unsettled: 0,
-                lag: left.values().map(|left| self.lag_of(left)).sum(),
-                skipped: self.skipped_of(left),
-            },
+            State::Absent(absent) => {
+                self.look_around(absent);
+                GroupFigures {
+                    name: name.clone(),
+                    members: 0,
+                    unsettled: 0,
+                    lag: absent.left.values().map(|left| self.lag_of(left)).sum(),
+                    skipped: self.skipped_of(&absent.left),
+                }
+            }
         });
         each.collect()
     }
@@ -297,8 +325,10 @@ impl Present {
     }
 
     fn poll_read(&self, cx: &mut Context<'_>) -> Poll<Records> {
-        match (&mut *self.holder.lock(), NonZeroUsize::new(self.group.room(None))) {
-            (Some(holder), Some(room)) => holder.poll_read(cx, room.min(READ_RECORDS)),
+        match &mut *self.holder.lock() {
+            Some(holder) if self.group.has_room() => {
+                holder.poll_read(cx, READ_RECORDS, |topic, partition| self.group.room_in(topic, partition))
+            }
             _ => Poll::Pending,
         }
     }
@@ -314,7 +344,11 @@ impl Present {
     }
 }
 
-/// Where a group that comes back goes on; a topic that it does not know has appeared meanwhile.
+/// Where a group that comes back goes on.
 fn returned(left: &HashMap<Str, Left>, lane: &LaneState<'_>) -> Place {
     left.get(lane.topic).map_or(lane.floor, |left| left.resume.at.place)
+}
+
+fn beginning(topic: Str) -> Resume {
+    Position { topic, partition: 0, place: Place::default() }.into()
 }

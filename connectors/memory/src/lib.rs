@@ -85,7 +85,7 @@ impl Memory {
     pub fn new(config: MemoryConfig, context: &Context) -> Self {
         let log = Arc::new(Log::new(config.capacity));
         let limits = &context.limits;
-        let bounds = Bounds { window: limits.settled_window, bytes: limits.ring };
+        let bounds = Bounds { window: limits.settled_window, bytes: usize::MAX }; // the log holds them within its capacity
         Self {
             groups: Arc::new(Groups::new(context, log.clone(), bounds)),
             log,

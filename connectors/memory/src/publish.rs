@@ -19,7 +19,7 @@ impl Memory {
     pub(crate) fn append(&self, batch: Batch) -> Outcomes {
         let own: Batch = batch.into_iter().map(own).collect();
         let mut log = self.log.appender();
-        if !log.has_room(own.iter().map(|outbound| 2 * outbound.message.size()).sum()) {
+        if !log.has_room(own.iter().map(footprint).sum()) {
             drop(log);
             self.groups.make_room();
             log = self.log.appender();
@@ -65,6 +65,11 @@ impl Memory {
         log.append(Arc::new(record));
         Outcome::Stored(position)
     }
+}
+
+/// That of the record that it becomes.
+fn footprint(outbound: &Outbound) -> usize {
+    Record::footprint_of(&outbound.message, outbound.key.as_ref().map_or(0, |key| key.len()))
 }
 
 /// The log keeps the message for long: outside its lock, move its data out of the network's buffers.

@@ -1,6 +1,12 @@
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
 
-use meshgate_api::{connector::Start, topic::TopicSet};
+use meshgate_api::{
+    connector::{Settlement, Start},
+    topic::TopicSet,
+};
 use meshgate_conformance::{Fixture, event, groups, outbound};
 
 use super::*;
@@ -121,13 +127,33 @@ async fn what_a_connected_group_has_not_confirmed_makes_no_room() {
 }
 
 #[tokio::test]
+async fn a_stuck_key_parks_alone_however_many_bytes_wait_behind_it() {
+    let mut context = context(10);
+    context.limits.ring = 256 << 10;
+    let memory = Memory::new(MemoryConfig { capacity: CAPACITY }, &context);
+    let mut member = groups::join(&memory, TopicSet::one("a"), Start::Latest, "group").await;
+    let publish = async |key, id, bytes: usize| {
+        let one = outbound("a", Some(key), event(id, vec![0; bytes]));
+        meshgate_conformance::store(&memory, vec![one]).await;
+    };
+    publish("stuck", "first", 10).await;
+    let stuck = groups::hold(&mut *member, 1).await.remove(0);
+    groups::settle(stuck, Settlement::Retry { after: Some(Duration::from_secs(3600)) });
+    for _ in 0..20 {
+        publish("stuck", "behind", 65536).await;
+    }
+    publish("other", "other", 10).await;
+    assert_eq!(groups::ids_of(&groups::hold(&mut *member, 1).await), ["other"]);
+}
+
+#[tokio::test]
 async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
     let context = context(10);
     let memory = Memory::new(MemoryConfig { capacity: CAPACITY }, &context);
     let mut member = groups::join(&memory, TopicSet::one("a"), Start::Latest, "group").await;
     assert_eq!(fill(&memory, "a", 3).await, 3);
     let mut held = groups::hold(&mut *member, 3).await;
-    groups::settle(held.remove(1), meshgate_api::connector::Settlement::Ack);
+    groups::settle(held.remove(1), Settlement::Ack);
     assert_eq!(memory.groups()[0].lag, 2);
     drop(member);
     assert_eq!(fill(&memory, "a", 100).await, 100, "who left does not hold up others");
@@ -139,6 +165,36 @@ async fn what_only_absent_groups_wait_for_goes_and_is_counted() {
     assert_eq!(groups::ids_of(&first), [format!("e-{}", 100 - kept)], "it goes on from the oldest");
     assert_eq!(skipped(&memory), 102 - kept, "told once");
     assert_eq!(context.skipped.load(Relaxed), 102 - kept, "and counted with what other readers skip");
+}
+
+#[tokio::test]
+async fn what_appears_and_goes_while_a_group_is_absent_is_counted() {
+    let memory = memory(CAPACITY, 10);
+    let both = TopicSet { names: vec!["a".into(), "late".into()], patterns: Vec::new() };
+    drop(groups::join(&*memory, both.clone(), Start::Latest, "group").await);
+    assert_eq!(fill(&memory, "a", 100).await, 100);
+    assert_eq!(fill(&memory, "late", 3).await, 3);
+    assert_eq!(memory.groups()[0].lag, 103);
+    assert_eq!(fill(&memory, "b", 100).await, 100);
+    assert_eq!((skipped(&memory), memory.groups()[0].lag), (103, 103));
+    fill(&memory, "late", 1).await;
+    assert_eq!((skipped(&memory), memory.groups()[0].lag), (103, 104));
+    let mut member = groups::join(&*memory, both, Start::Latest, "group").await;
+    assert_eq!(groups::hold(&mut *member, 1).await.len(), 1, "it goes on from what is left");
+    assert_eq!((skipped(&memory), memory.groups()[0].lag), (103, 1));
+}
+
+#[tokio::test]
+async fn a_group_that_has_left_makes_room_to_the_last_byte() {
+    for length in 0..300 {
+        let memory = memory(64 << 10, 10);
+        drop(groups::join(&*memory, TopicSet::one("a"), Start::Latest, "group").await);
+        for number in 0..150 {
+            let one = outbound("a", Some("key"), event("e", vec![0; length]));
+            let outcome = memory.publish([one].into_iter().collect()).await.outcomes().await.remove(0);
+            assert_eq!(outcome.name(), "stored", "number {number} of those with {length} bytes: {outcome:?}");
+        }
+    }
 }
 
 #[tokio::test]

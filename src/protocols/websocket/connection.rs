@@ -101,8 +101,8 @@ impl Connection {
             Poll::Ready(Err(problem)) => return Poll::Ready(problem.into()),
             Poll::Ready(Ok(())) => {}
         }
-        if let Some(outbound) = &mut self.outbound {
-            outbound.written();
+        if self.outbound.as_mut().is_some_and(Outbound::written) {
+            cx.waker().wake_by_ref();
         }
         match self.ending.take_if(|_| self.inbound.is_idle()) {
             Some(end) => Poll::Ready(end),

@@ -53,10 +53,11 @@ impl Outbound {
             let all_settled = self.confirmations.as_ref().is_none_or(|confirmations| confirmations.open.is_empty());
             return if all_settled { Poll::Ready(Err(End::complete())) } else { Poll::Pending };
         }
-        if self.confirmations.as_ref().is_some_and(|confirmations| !confirmations.has_room()) {
+        let room = self.confirmations.as_ref().map_or(u64::MAX, Confirmations::room);
+        if room == 0 {
             return Poll::Pending;
         }
-        let event = match ready!(self.flow.poll_event(cx)) {
+        let event = match ready!(self.flow.poll_event(cx, room.min(self.left))) {
             Ok(event) => event,
             Err(ended) => return Poll::Ready(Err(End::from(&ended))),
         };
@@ -75,12 +76,13 @@ impl Outbound {
         Ok(text)
     }
 
-    /// All that was sent is written.
-    pub(super) fn written(&mut self) {
-        let auto = self.confirmations.as_mut().and_then(|confirmations| confirmations.auto.as_mut());
-        auto.into_iter()
-            .flat_map(|written| written.drain(..))
-            .for_each(|confirmation| confirmation.settle(Settlement::Ack));
+    /// All that was sent is written. Whether there is room again for which [`poll_text`](Self::poll_text) was not ready.
+    pub(super) fn written(&mut self) -> bool {
+        let Some(confirmations) = &mut self.confirmations else { return false };
+        let was_full = confirmations.room() == 0;
+        let written = confirmations.auto.iter_mut().flat_map(|written| written.drain(..));
+        written.for_each(|confirmation| confirmation.settle(&Settlement::Ack));
+        was_full && confirmations.room() > 0
     }
 
     /// Settles deliveries as the client says. The error names those that are not open; the others are settled all the same.
@@ -88,14 +90,15 @@ impl Outbound {
         let confirmations = self.confirmations.as_mut().filter(|confirmations| confirmations.auto.is_none());
         let confirmations =
             confirmations.ok_or("nothing is to be confirmed here: that is for a `group=` without `ack=auto`")?;
+        let settlement = match verdict {
+            Verdict::Ack => Settlement::Ack,
+            Verdict::Nack(after) => Settlement::Retry { after },
+            Verdict::Reject(reason) => Settlement::Reject { reason },
+        };
         let mut unknown = Vec::new();
         for tag in tags {
             match confirmations.open.remove(&tag) {
-                Some(confirmation) => confirmation.settle(match &verdict {
-                    Verdict::Ack => Settlement::Ack,
-                    Verdict::Nack(after) => Settlement::Retry { after: *after },
-                    Verdict::Reject(reason) => Settlement::Reject { reason: reason.clone() },
-                }),
+                Some(confirmation) => confirmation.settle(&settlement),
                 None => unknown.push(tag.to_string()),
             }
         }
@@ -107,8 +110,10 @@ impl Outbound {
 }
 
 impl Confirmations {
-    fn has_room(&self) -> bool {
-        self.open.len() + self.auto.as_ref().map_or(0, Vec::len) < self.most
+    /// How many more may be open.
+    fn room(&self) -> u64 {
+        let open = self.open.len() + self.auto.as_ref().map_or(0, Vec::len);
+        self.most.saturating_sub(open) as u64
     }
 
     /// The tag of a delivery that the client is to settle.

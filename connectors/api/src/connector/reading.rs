@@ -114,7 +114,13 @@ impl Record {
     /// ([`note`](Self::note)).
     #[must_use]
     pub fn footprint(&self) -> usize {
-        size_of::<Self>() + 2 * self.message.size() + self.key.as_ref().map_or(0, Bytes::len)
+        Self::footprint_of(&self.message, self.key.as_ref().map_or(0, Bytes::len))
+    }
+
+    /// The [`footprint`](Self::footprint) of a record that has this message, and a key of so many bytes.
+    #[must_use]
+    pub fn footprint_of(message: &Message, key: usize) -> usize {
+        size_of::<Self>() + 2 * message.size() + key
     }
 }
 
@@ -137,8 +143,9 @@ pub enum Settlement {
 
 /// Where settlements go: one for each group member.
 pub trait Ledger: Send + Sync {
-    /// `delivery` is the number that the ledger gave it.
-    fn settle(&self, delivery: u64, settlement: Settlement);
+    /// `delivery` is the number that the ledger gave it. False if that says nothing: the delivery is not known any more, and the record has
+    /// come or will come to somebody else.
+    fn settle(&self, delivery: u64, settlement: Settlement) -> bool;
 
     /// Whoever had the delivery let go of it without a word.
     fn abandon(&self, delivery: u64);
@@ -157,10 +164,10 @@ impl Settler {
         Self { ledger, delivery, settled: false }
     }
 
-    /// Says how the delivery ended.
-    pub fn settle(mut self, settlement: Settlement) {
+    /// Says how the delivery ended. False if it had been taken back before.
+    pub fn settle(mut self, settlement: Settlement) -> bool {
         self.settled = true;
-        self.ledger.settle(self.delivery, settlement);
+        self.ledger.settle(self.delivery, settlement)
     }
 }
 

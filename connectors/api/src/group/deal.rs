@@ -57,6 +57,9 @@ struct Partition {
     topic: Str,
     number: u32,
     window: Window,
+    /// Of its records that are not settled.
+    records: usize,
+    bytes: usize,
 }
 
 /// A member's place at the table.
@@ -157,20 +160,17 @@ impl Deal {
         self.close(&topic, number);
         let id = self.issue();
         self.names.insert((topic.clone(), number), id);
-        self.partitions.insert(id, Partition { topic, number, window: Window::open(place, settled) });
+        let window = Window::open(place, settled);
+        self.partitions.insert(id, Partition { topic, number, window, records: 0, bytes: 0 });
     }
 
     /// Forgets a partition; where somebody else goes on in it.
     pub(super) fn close(&mut self, topic: &Str, number: u32) -> Option<Resume> {
         let id = self.names.remove(&(topic.clone(), number))?;
         let partition = self.partitions.remove(&id)?;
-        let mut emptied = BTreeSet::new();
-        for number in partition.window.unsettled() {
-            if let Some(entry) = self.entries.remove(&number) {
-                self.bytes -= entry.bytes;
-                emptied.insert(entry.lane);
-            }
-        }
+        self.bytes -= partition.bytes;
+        let gone = partition.window.unsettled().filter_map(|number| self.entries.remove(&number));
+        let emptied: BTreeSet<_> = gone.map(|entry| entry.lane).collect();
         for lane in emptied {
             self.unqueue(lane);
             if let Some(lane) = self.lanes.remove(&lane) {
@@ -210,6 +210,10 @@ impl Deal {
         if !partition.window.push(number, record.position.place, record.next) {
             return false;
         }
+        let bytes = record.footprint();
+        partition.records += 1;
+        partition.bytes += bytes;
+        self.bytes += bytes;
         let lane_name = LaneName::of(id, &record);
         let known = self.lane_names.get(&lane_name).copied();
         let lane_id = known.unwrap_or_else(|| {
@@ -218,8 +222,6 @@ impl Deal {
             self.lanes.insert(id, Lane::new(lane_name));
             id
         });
-        let bytes = record.footprint();
-        self.bytes += bytes;
         let entry =
             Entry { record, bytes, partition: id, lane: lane_id, was_delivered: false, is_returned: false, due: None };
         self.entries.insert(number, entry);
@@ -327,8 +329,9 @@ impl Deal {
         }
     }
 
-    /// Offers to others what members that were called have not fetched.
+    /// Offers what has become due, and to others what members that were called have not fetched.
     pub(super) fn remind(&mut self, now: Instant) {
+        self.unpark(now);
         let is_late = |seat: &Seat| matches!(seat.mood, Mood::Called(since) if now >= since + COURTESY);
         let late: Vec<_> = self.seats.iter().filter(|(_, seat)| is_late(seat)).map(|(member, _)| *member).collect();
         late.into_iter().for_each(|member| self.retire(member, now));
@@ -337,6 +340,11 @@ impl Deal {
     /// Wakes all who wait.
     pub(super) fn call_all(&mut self, now: Instant) {
         std::mem::take(&mut self.hungry).into_iter().for_each(|member| self.call(member, now));
+    }
+
+    /// Whether somebody has the delivery.
+    pub(super) fn is_under_way(&self, delivery: u64) -> bool {
+        self.deliveries.contains_key(&delivery)
     }
 
     /// Ends a delivery; the record, if that settles it.
@@ -363,7 +371,10 @@ impl Deal {
     fn finish(&mut self, number: u64, now: Instant) -> Option<Arc<Record>> {
         let entry = self.entries.remove(&number)?;
         self.bytes -= entry.bytes;
-        self.partitions.get_mut(&entry.partition)?.window.settle(number);
+        let partition = self.partitions.get_mut(&entry.partition)?;
+        partition.window.settle(number);
+        partition.records -= 1;
+        partition.bytes -= entry.bytes;
         let lane = self.lanes.get_mut(&entry.lane)?;
         lane.in_flight -= 1;
         lane.returned -= usize::from(entry.is_returned);

@@ -32,7 +32,7 @@ pub struct Behind {
 pub type Records = SmallVec<[Arc<Record>; 1]>;
 
 /// The lanes that a reader reads, ordered, and the place from which on.
-type Lanes = SmallVec<[(LaneId, Place); 1]>;
+pub(super) type Lanes = SmallVec<[(LaneId, Place); 1]>;
 
 /// A reader of a log. Dropping it ends the reading.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Follower {
         let own = inner.lanes.iter().enumerate().filter(|(_, lane)| lane.is_of(&topics));
         let lanes: Lanes = own.map(|(id, lane)| (id, start(lane))).collect();
         let at = lanes.iter().map(|(id, place)| inner.first_at_or_after(*id, *place)).min();
-        let at = at.unwrap_or(inner.first + inner.entries.len() as u64);
+        let at = at.unwrap_or(inner.end());
         for (id, _) in &lanes {
             Arc::make_mut(&mut inner.lanes[*id].followers).push(wake.clone());
         }
@@ -101,7 +101,7 @@ impl Follower {
         }
         let Self { lanes, at, .. } = self;
         *at = (*at).max(inner.first);
-        let end = inner.first + inner.entries.len() as u64;
+        let end = inner.end();
         let mut budget = Budget::new(max);
         if let [(only, place)] = &mut lanes[..] {
             let lane = &inner.lanes[*only];
@@ -161,9 +161,9 @@ impl Follower {
         Poll::Ready(())
     }
 
-    /// Has read all: until something stirs there is nothing more.
-    pub(super) fn rest(&mut self) {
-        self.is_at_end = true;
+    /// Has read: if all, there is nothing more until something stirs.
+    pub(super) fn rest(&mut self, is_at_end: bool) {
+        self.is_at_end = is_at_end;
     }
 
     /// Reads those of the log's lanes that it has not looked at too, if they are of its topics.
@@ -264,8 +264,13 @@ impl Inner {
         &self.entries[(sequence - self.first) as usize]
     }
 
+    /// The sequence number after the last one.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.entries.len() as u64
+    }
+
     fn first_at_or_after(&self, lane: LaneId, place: Place) -> u64 {
-        let end = self.first + self.entries.len() as u64;
+        let end = self.end();
         let entries = &self.lanes[lane].entries;
         let before = |sequence: &u64| self.entry(*sequence).record.position.place < place;
         entries.get(entries.partition_point(before)).copied().unwrap_or(end)
@@ -274,7 +279,7 @@ impl Inner {
 
 impl Lane {
     /// The index of the first entry with that sequence number or a later one. Most readers want the last one only.
-    fn first_from(&self, sequence: u64) -> usize {
+    pub(super) fn first_from(&self, sequence: u64) -> usize {
         let count = self.entries.len();
         match count.checked_sub(2).map(|last_but_one| self.entries[last_but_one]) {
             Some(earlier) if earlier < sequence => count - usize::from(self.entries[count - 1] >= sequence),

@@ -1,7 +1,10 @@
 //! Reading a [`Log`] of which nothing may be forgotten that was not released.
+//!
+//! Where the reader has no room for more of one lane, that lane *stalls*: the others are read on, and it later goes on by itself until it
+//! has caught up with them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroUsize,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,16 +13,18 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Inner, LaneId, LaneState, Log,
-    follow::{Budget, Follower, Records, take},
+    Entry, Inner, LaneId, LaneState, Log,
+    follow::{Budget, Follower, Lanes, Records, take},
 };
-use crate::{position::Place, topic::TopicSet};
+use crate::{Str, position::Place, topic::TopicSet};
 
 /// A reader whose records stay in the log until they are released through its [`Hold`]. Dropping it releases all.
 #[derive(Debug)]
 pub struct Holder {
     follower: Follower,
     hold: Arc<Hold>,
+    /// The lanes for which there was no room, and the sequence number from which on each was not looked at.
+    stalled: BTreeMap<LaneId, u64>,
 }
 
 /// What a [`Holder`] has read and not released.
@@ -43,7 +48,8 @@ impl Log {
             entries.into_iter().for_each(|sequence| inner.hold(sequence, *from));
         }
         drop(inner);
-        Holder { follower, hold: Arc::new(Hold { log: self.clone(), unreleased: Mutex::default() }) }
+        let hold = Arc::new(Hold { log: self.clone(), unreleased: Mutex::default() });
+        Holder { follower, hold, stalled: BTreeMap::new() }
     }
 
     /// How many records of the lane come before `place`, of all that it ever had; those before its floor that are held do not count
@@ -87,17 +93,26 @@ impl Holder {
         self.hold.clone()
     }
 
-    /// Ready with at least one record. Cancel-safe.
-    pub fn poll_read(&mut self, cx: &mut Context<'_>, max: NonZeroUsize) -> Poll<Records> {
+    /// Ready with at least one record, at most `max`, and of each partition no more than `room` says. It is to be polled again when there
+    /// is room where there was none; otherwise the task is woken. Cancel-safe.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: NonZeroUsize,
+        room: impl Fn(&Str, u32) -> usize,
+    ) -> Poll<Records> {
         let mut records = Records::new();
         loop {
-            ready!(self.follower.poll_stirred(cx));
-            if self.read(max, &mut records) {
-                self.follower.rest();
+            let stirred = self.follower.poll_stirred(cx);
+            if stirred.is_pending() && self.stalled.is_empty() {
+                return Poll::Pending;
             }
+            let is_at_end = self.read(max, &room, &mut records);
+            self.follower.rest(is_at_end);
             if !records.is_empty() {
                 return Poll::Ready(records);
             }
+            ready!(stirred);
         }
     }
 
@@ -117,6 +132,7 @@ impl Holder {
             held.retain(|sequence| unreleased.remove(sequence) || unread.contains(sequence));
             held.into_iter().for_each(|sequence| inner.release(sequence));
         }
+        self.stalled.retain(|stalled, _| self.follower.lanes.iter().any(|(lane, _)| lane == stalled));
         for (lane, from) in self.follower.enter_lanes(&mut inner, topics) {
             inner.lanes[lane].holds += 1;
             let entries = inner.lanes[lane].entries.clone();
@@ -124,29 +140,63 @@ impl Holder {
         }
     }
 
-    /// Whether that was all.
-    fn read(&mut self, max: NonZeroUsize, records: &mut Records) -> bool {
+    /// Whether that was all, but for lanes that are stalled.
+    fn read(&mut self, max: NonZeroUsize, room: &dyn Fn(&Str, u32) -> usize, records: &mut Records) -> bool {
         let log = self.hold.log.clone();
         let mut inner = log.inner.lock();
         self.follower.adopt_new_lanes(&mut inner);
         let mut unreleased = self.hold.unreleased.lock();
-        let mut budget = Budget::new(max);
         let Follower { lanes, at, .. } = &mut self.follower;
-        let end = inner.first + inner.entries.len() as u64;
+        let (budget, rooms) = (Budget::new(max), BTreeMap::new());
+        let mut reading = Reading { lanes, unreleased: &mut unreleased, records, budget, room, rooms };
+        self.stalled.retain(|lane, from| {
+            let stop = inner.between(*lane, *from, *at).find(|(sequence, entry)| !reading.takes(*sequence, entry));
+            stop.map(|(sequence, _)| *from = sequence).is_some()
+        });
+        let end = inner.end();
         let kept = inner.kept.range(*at..).map(|(sequence, entry)| (*sequence, entry));
         let newer = (inner.first.max(*at)..end).map(|sequence| (sequence, inner.entry(sequence)));
         for (sequence, entry) in kept.chain(newer) {
-            if budget.is_spent() {
+            if reading.budget.is_spent() {
                 *at = sequence;
                 return false;
             }
-            if let Ok(known) = lanes.binary_search_by_key(&entry.lane, |(lane, _)| *lane)
-                && take(entry, &mut lanes[known].1, records, &mut budget)
-            {
-                unreleased.insert(sequence);
+            if !self.stalled.contains_key(&entry.lane) && !reading.takes(sequence, entry) {
+                self.stalled.insert(entry.lane, sequence);
             }
         }
         *at = end;
+        true
+    }
+}
+
+/// One read under way.
+struct Reading<'r> {
+    lanes: &'r mut Lanes,
+    unreleased: &'r mut BTreeSet<u64>,
+    records: &'r mut Records,
+    budget: Budget,
+    room: &'r dyn Fn(&Str, u32) -> usize,
+    /// What is left of the room, once it was asked for.
+    rooms: BTreeMap<LaneId, usize>,
+}
+
+impl Reading<'_> {
+    /// Takes the entry if it is one to be read; false if there is no room for it.
+    fn takes(&mut self, sequence: u64, entry: &Entry) -> bool {
+        let Ok(known) = self.lanes.binary_search_by_key(&entry.lane, |(lane, _)| *lane) else { return true };
+        let place = &mut self.lanes[known].1;
+        if entry.record.position.place < *place {
+            return true;
+        }
+        let ask = || (self.room)(&entry.record.topic, entry.record.position.partition);
+        let room = self.rooms.entry(entry.lane).or_insert_with(ask);
+        if *room == 0 || self.budget.is_spent() {
+            return false;
+        }
+        *room -= 1;
+        take(entry, place, self.records, &mut self.budget);
+        self.unreleased.insert(sequence);
         true
     }
 }
@@ -192,6 +242,14 @@ impl Inner {
                 self.kept.remove(&sequence);
             }
         }
+    }
+
+    /// The lane's entries from one sequence number up to another, also those that are kept.
+    fn between(&self, id: LaneId, from: u64, to: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        let lane = &self.lanes[id];
+        let kept = self.kept.range(from..to.max(from)).map(|(sequence, entry)| (*sequence, entry));
+        let newer = lane.entries.range(lane.first_from(from)..).take_while(move |sequence| **sequence < to);
+        kept.filter(move |(_, entry)| entry.lane == id).chain(newer.map(|sequence| (*sequence, self.entry(*sequence))))
     }
 
     /// The lane's records from a place on, also those that are kept.

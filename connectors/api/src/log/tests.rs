@@ -137,13 +137,68 @@ fn forgets_followers_that_left() {
     assert!(inner.followers.is_empty() && inner.lanes[0].followers.is_empty());
 }
 
+const ALL: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
+
 fn holder_ids(holder: &mut Holder) -> Vec<String> {
     let mut ids = Vec::new();
-    let all = NonZeroUsize::new(100).expect("not zero");
-    while let Some(records) = poll_fn(|cx| holder.poll_read(cx, all)).now_or_never() {
-        ids.extend(records.iter().map(|record| record.message.event.id.to_string()));
+    while let Some(records) = poll_fn(|cx| holder.poll_read(cx, ALL, |_, _| 100)).now_or_never() {
+        ids.extend(ids_of(&records));
     }
     ids
+}
+
+/// What one read gives when there is room for so many of topic `a`.
+fn ids_with_room(holder: &mut Holder, max: NonZeroUsize, room: usize) -> Vec<String> {
+    let read = poll_fn(|cx| holder.poll_read(cx, max, |topic, _| if topic == "a" { room } else { 100 }));
+    read.now_or_never().map_or_else(Vec::new, |records| ids_of(&records))
+}
+
+fn ids_of(records: &Records) -> Vec<String> {
+    records.iter().map(|record| record.message.event.id.to_string()).collect()
+}
+
+#[test]
+fn a_lane_without_room_stalls_alone_and_catches_up() {
+    let log = log(6);
+    let mut holder = log.hold(both(), |lane| lane.floor);
+    let append = |topic, offset| log.appender().append(record(topic, 0, offset));
+    (0..4).for_each(|offset| append("a", offset));
+    (0..2).for_each(|offset| append("b", offset));
+    assert_eq!(ids_with_room(&mut holder, ALL, 1), ["a0-0", "b0-0", "b0-1"]);
+    assert!(ids_with_room(&mut holder, ALL, 0).is_empty());
+    let hold = holder.hold();
+    [0, 4, 5].into_iter().for_each(|sequence| hold.release(sequence));
+    (2..5).for_each(|offset| append("b", offset)); // what the lane has not read yet is no longer among the newest
+    assert_eq!(ids_with_room(&mut holder, ALL, 0), ["b0-2", "b0-3", "b0-4"]);
+    [6, 7, 8].into_iter().for_each(|sequence| hold.release(sequence));
+    assert_eq!(ids_with_room(&mut holder, ALL, 1), ["a0-1"], "though nothing was appended");
+    append("a", 4);
+    append("b", 5);
+    assert_eq!(ids_with_room(&mut holder, ALL, 1), ["a0-2", "b0-5"]);
+    assert_eq!(ids_with_room(&mut holder, NonZeroUsize::MIN, 9), ["a0-3"]);
+    append("b", 6);
+    append("a", 5);
+    assert_eq!(ids_with_room(&mut holder, NonZeroUsize::MIN, 9), ["a0-4"], "what stalled goes on in its order");
+    assert_eq!(ids_with_room(&mut holder, ALL, 9), ["b0-6", "a0-5"]);
+    drop(holder);
+    assert!(log.appender().has_room(6 * record("a", 0, 0).footprint()), "all is released");
+}
+
+#[test]
+fn a_stalled_lane_survives_a_turn_to_other_topics() {
+    let log = log(10);
+    let mut holder = log.hold(both(), |lane| lane.floor);
+    (0..3).for_each(|offset| log.appender().append(record("a", 0, offset)));
+    log.appender().append(record("b", 0, 0));
+    assert_eq!(ids_with_room(&mut holder, ALL, 1), ["a0-0", "b0-0"]);
+    let three = TopicSet { names: vec!["a".into(), "b".into(), "c".into()], patterns: Vec::new() };
+    holder.turn_to(three);
+    log.appender().append(record("c", 0, 0));
+    assert_eq!(ids_with_room(&mut holder, ALL, 1), ["a0-1", "c0-0"]);
+    holder.turn_to(TopicSet::one("b"));
+    assert!(ids_with_room(&mut holder, ALL, 1).is_empty());
+    holder.turn_to(both());
+    assert_eq!(ids_with_room(&mut holder, ALL, 9), ["a0-0", "a0-1", "a0-2"], "left and entered again: from its floor");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Where a group stands: a new one gets a position at the broker for every partition before it is joined.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use meshgate_api::{
+    Str,
     connector::Start,
     position::{Position, Positions},
     topic::TopicSet,
@@ -24,6 +25,15 @@ use crate::{
 /// How long the broker may take to say what is committed.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Where a group begins.
+#[derive(Debug, Default)]
+pub(super) struct Beginning {
+    /// Partitions in which it should have a position, as it has been there before.
+    pub(super) old: HashSet<(Str, u32)>,
+    /// Where it begins in others, if that could not be written.
+    pub(super) unwritten: Positions,
+}
+
 /// What is known of partitions before they are read.
 pub(super) struct Known {
     pub(super) committed: Positions,
@@ -33,14 +43,14 @@ pub(super) struct Known {
 
 impl Surroundings {
     /// Writes the positions of a group that has none: whoever answered that it stands before has written them as well, and is its member.
-    /// The partitions that there are of a group that has some.
     pub(super) fn write_beginning(
         &self,
         feed: &Feed,
         ledger: &mut Ledger,
         topics: &TopicSet,
         start: &Start,
-    ) -> Result<Partitions, Broken> {
+    ) -> Result<Beginning, Broken> {
+        let old = |partitions: Partitions| Beginning { old: partitions.into_iter().collect(), ..Beginning::default() };
         let wanted = match start {
             Start::Latest => Wanted::End,
             Start::Earliest => Wanted::Start,
@@ -50,17 +60,19 @@ impl Surroundings {
         let listing = self.runtime.block_on(self.metadata.fresh()).map_err(Broken)?;
         let partitions = partitions_of(&listing, topics);
         if partitions.is_empty() || !committed(feed, &partitions)?.is_empty() {
-            return Ok(partitions);
+            return Ok(old(partitions));
         }
         let beginning = self.runtime.block_on(self.metadata.places.find(partitions.clone(), wanted)).map_err(Broken)?;
         // Another process may have written them meanwhile: what this one has found is newer, and would leave out what lies between.
         if !committed(feed, &partitions)?.is_empty() {
-            return Ok(partitions);
+            return Ok(old(partitions));
         }
         match ledger.commit_now(feed, &beginning)? {
-            Answer::Taken => Ok(Partitions::new()),
+            Answer::Taken => Ok(Beginning::default()),
             // Who is no member may commit for a group without members only: this one has some, for other topics.
-            Answer::Refused(problem) if problem.rdkafka_error_code() == Some(Code::UnknownMemberId) => Ok(partitions),
+            Answer::Refused(problem) if problem.rdkafka_error_code() == Some(Code::UnknownMemberId) => {
+                Ok(Beginning { unwritten: beginning, ..Beginning::default() })
+            }
             Answer::Refused(problem) => Err(Broken(format!("the group's first positions are refused: {problem}"))),
             Answer::Open => Err(Broken("the broker does not answer the group's first positions".into())),
         }
@@ -100,7 +112,7 @@ fn committed(feed: &Feed, partitions: &Partitions) -> Result<Positions, Broken> 
 pub(super) enum Spot {
     /// Where the group left off.
     GoesOn(u64),
-    /// At its start: the group has no position there.
+    /// At its start, or where the group begins: it has no position there.
     New(u64),
     /// At its start: so many of the records between are gone.
     Skipped(u64, u64),
@@ -109,11 +121,12 @@ pub(super) enum Spot {
 }
 
 impl Known {
-    pub(super) fn spot(&self, topic: &str, partition: u32, is_anew: bool) -> Option<Spot> {
+    /// `unwritten`: where a group begins that has no position yet.
+    pub(super) fn spot(&self, topic: &str, partition: u32, is_anew: bool, unwritten: &Positions) -> Option<Spot> {
         let place = |of: &Positions| of.get(topic, partition).map(|place| place.offset);
         let (start, end) = (place(&self.starts)?, place(&self.ends)?);
         Some(match place(&self.committed) {
-            None => Spot::New(start),
+            None => Spot::New(place(unwritten).unwrap_or(start).max(start)),
             Some(_) if is_anew => Spot::Anew(start),
             Some(at) if at < start => Spot::Skipped(start, start - at),
             Some(at) if at > end => Spot::Anew(start),
@@ -161,8 +174,10 @@ mod tests {
             (Some(15), true, Spot::Anew(10)),
         ];
         for (committed, is_anew, spot) in table {
-            assert_eq!(known(committed).spot("t", 0, is_anew), Some(spot));
+            assert_eq!(known(committed).spot("t", 0, is_anew, &Positions::default()), Some(spot));
         }
-        assert_eq!(known(None).spot("t", 1, false), None);
+        assert_eq!(known(None).spot("t", 1, false, &Positions::default()), None);
+        assert_eq!(known(None).spot("t", 0, false, &at(15)), Some(Spot::New(15)));
+        assert_eq!(known(Some(12)).spot("t", 0, false, &at(15)), Some(Spot::GoesOn(12)));
     }
 }

@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     pub(super) committed: Positions,
+    /// What it has taken since the thread looked.
+    pub(super) taken: Vec<Position>,
     last: Option<Instant>,
     under_way: Option<Commit>,
 }
@@ -46,16 +48,18 @@ pub(super) enum Answer {
 }
 
 impl Ledger {
-    /// Takes in the broker's answer, if there is one: what it has taken, or why it has not.
-    pub(super) fn hear(&mut self) -> Option<KafkaResult<Vec<Position>>> {
+    /// Takes in the broker's answer, if there is one.
+    pub(super) fn hear(&mut self) -> Option<KafkaResult<()>> {
         let answer = match self.under_way.as_mut()?.try_recv() {
             Err(TryRecvError::Empty) => return None,
             Ok(answer) => answer,
             Err(TryRecvError::Closed) => Err(KafkaError::Canceled),
         };
         self.under_way = None;
-        answer.iter().flatten().for_each(|at| self.committed.set(at.clone()));
-        Some(answer)
+        Some(answer.map(|positions| {
+            positions.iter().for_each(|at| self.committed.set(at.clone()));
+            self.taken.extend(positions);
+        }))
     }
 
     /// Whether it is time to commit what has changed.
@@ -83,13 +87,13 @@ impl Ledger {
         }
         self.under_way = Some(begin(feed, changed)?);
         Ok(match self.wait(feed, until)? {
-            Some(Ok(_)) => Answer::Taken,
+            Some(Ok(())) => Answer::Taken,
             Some(Err(problem)) => Answer::Refused(problem),
             None => Answer::Open,
         })
     }
 
-    fn wait(&mut self, feed: &Feed, until: Instant) -> Result<Option<KafkaResult<Vec<Position>>>, Broken> {
+    fn wait(&mut self, feed: &Feed, until: Instant) -> Result<Option<KafkaResult<()>>, Broken> {
         while self.under_way.is_some() && Instant::now() < until {
             feed.serve_for(LOOK)?;
             if let Some(answer) = self.hear() {

@@ -21,7 +21,7 @@ use tracing::{error, info, warn};
 
 use super::{
     LINGER, Local, Phase, Served,
-    begin::{Known, Spot},
+    begin::{Beginning, Spot},
     closing,
     commit::{Answer, Ledger},
 };
@@ -64,11 +64,8 @@ struct Thread {
     subscribed: BTreeSet<Str>,
     /// When it was subscribed first.
     joining: Option<Instant>,
-    /// Partitions that there were when the thread began, of a group that had been there before: it should have a position in them.
-    old: HashSet<(Str, u32)>,
-    /// Topics that were made anew, and the partitions whose position has been written since: of the others what is committed says
-    /// nothing.
-    anew: HashMap<Str, HashSet<u32>>,
+    beginning: Beginning,
+    anew: HashMap<Str, Anew>,
     /// Partitions to be read here that have no leader.
     leaderless: Partitions,
     /// How many changes of topics' identities were looked at.
@@ -79,6 +76,17 @@ struct Thread {
     last_seen: Instant,
     ends: Option<oneshot::Receiver<Result<Positions, String>>>,
 }
+
+/// A topic that was made anew. What was committed in its partitions says nothing, unless it was written since.
+struct Anew {
+    /// When that was heard.
+    since: Instant,
+    /// Partitions whose position has been written from here.
+    written: HashSet<u32>,
+}
+
+/// So long after a topic was made anew a position in it may be an old one. Later whoever read it then has written a new one.
+const ANEW: Duration = Duration::from_secs(30);
 
 /// Starts the thread.
 pub(super) fn start(around: Surroundings, local: Arc<Local>, start: Start) -> Result<(), String> {
@@ -91,7 +99,7 @@ pub(super) fn start(around: Surroundings, local: Arc<Local>, start: Start) -> Re
         ledger: Ledger::default(),
         subscribed: BTreeSet::new(),
         joining: None,
-        old: HashSet::new(),
+        beginning: Beginning::default(),
         anew: HashMap::new(),
         leaderless: Partitions::new(),
         halted: BTreeSet::new(),
@@ -136,7 +144,7 @@ impl Thread {
     fn live(&mut self, feed: &mut Feed) -> Result<(), Broken> {
         if *self.local.phase.borrow() == Phase::Beginning {
             let topics = self.local.topics.lock().clone();
-            self.old = self.around.write_beginning(feed, &mut self.ledger, &topics, &self.start)?.into_iter().collect();
+            self.beginning = self.around.write_beginning(feed, &mut self.ledger, &topics, &self.start)?;
         }
         feed.consumer().context().coordinator().hear(true);
         self.subscribe(feed)?;
@@ -216,18 +224,13 @@ impl Thread {
 
     /// Takes in the broker's answer to the last commit.
     fn hear(&mut self) {
-        match self.ledger.hear() {
-            None => {}
-            Some(Ok(written)) => {
-                for at in written {
-                    if let Some(known) = self.anew.get_mut(&at.topic) {
-                        known.insert(at.partition);
-                    }
-                }
-            }
-            Some(Err(problem)) => {
-                let (connector, group) = (&self.around.clients.connector, &self.local.name);
-                info!(%connector, %group, "a commit is tried again: {problem}");
+        if let Some(Err(problem)) = self.ledger.hear() {
+            let (connector, group) = (&self.around.clients.connector, &self.local.name);
+            info!(%connector, %group, "a commit is tried again: {problem}");
+        }
+        for at in std::mem::take(&mut self.ledger.taken) {
+            if let Some(anew) = self.anew.get_mut(&at.topic) {
+                anew.written.insert(at.partition);
             }
         }
     }
@@ -250,17 +253,20 @@ impl Thread {
         let known = self.around.look_up(feed, partitions)?;
         let mut openings = Vec::with_capacity(partitions.len());
         for (topic, partition) in partitions {
-            let is_anew = self.anew.get(topic).is_some_and(|known| !known.contains(partition));
-            let spot = known.spot(topic, *partition, is_anew);
+            let anew = self.anew.get(topic).filter(|anew| anew.since.elapsed() < ANEW);
+            let is_anew = anew.is_some_and(|anew| !anew.written.contains(partition));
+            let spot = known.spot(topic, *partition, is_anew, &self.beginning.unwritten);
             let spot = spot.ok_or_else(|| Broken(format!("{topic} {partition} is not known")))?;
             self.tell(topic, *partition, &spot);
+            if let (Spot::GoesOn(_) | Spot::Skipped(..), Some(place)) = (&spot, known.committed.get(topic, *partition))
+            {
+                self.ledger.committed.set(Position { topic: topic.clone(), partition: *partition, place });
+            }
             let offset = spot.offset();
             let at = Position { topic: topic.clone(), partition: *partition, place: Place::offset(offset) };
             self.local.group.open(Resume::from(at));
             openings.push((topic.clone(), *partition, offset));
         }
-        let Known { committed, .. } = known;
-        committed.iter().for_each(|at| self.ledger.committed.set(at.clone()));
         feed.assign(&openings)
     }
 
@@ -278,7 +284,7 @@ impl Thread {
         let (connector, group) = (&self.around.clients.connector, &self.local.name);
         match spot {
             Spot::GoesOn(_) => {}
-            Spot::New(at) if self.old.contains(&(topic.clone(), partition)) => warn!(
+            Spot::New(at) if self.beginning.old.contains(&(topic.clone(), partition)) => warn!(
                 %connector, %group, %topic, partition, offset = at,
                 "the group has no position at the broker (it has expired, or the partition is new): it starts at the oldest record"
             ),
@@ -331,7 +337,8 @@ impl Thread {
             return Ok(());
         };
         loop {
-            let room = self.local.group.room(Some((&topic, partition))).min(BATCH);
+            let group = &self.local.group;
+            let room = if group.has_room() { group.room_in(&topic, partition).min(BATCH) } else { 0 };
             if room == 0 {
                 self.halted.insert(id);
                 return Ok(());
@@ -363,7 +370,7 @@ impl Thread {
         let mut changed = self.around.clients.identities.changed_since(&mut self.changes);
         changed.retain(|topic| self.subscribed.contains(topic));
         for topic in &changed {
-            self.anew.insert(topic.clone(), HashSet::new());
+            self.anew.insert(topic.clone(), Anew { since: Instant::now(), written: HashSet::new() });
         }
         if changed.is_empty() {
             Ok(())

@@ -141,7 +141,7 @@ impl Page {
     async fn next(&mut self, read_until: &mut Instant, wait_until: Instant) -> Result<Option<Delivered>, Ended> {
         let mut alarm = pin!(sleep_until(*read_until));
         poll_fn(|cx| {
-            if let Poll::Ready(event) = self.flow.poll_event(cx) {
+            if let Poll::Ready(event) = self.flow.poll_event(cx, self.room) {
                 return Poll::Ready(event.map(Some));
             }
             let is_at_end = self.flow.is_at_end();

@@ -120,7 +120,7 @@ impl Sse {
         if self.ended || self.drain.has_begun() {
             return Poll::Ready(None);
         }
-        match self.flow.poll_event(cx) {
+        match self.flow.poll_event(cx, self.left) {
             Poll::Ready(Ok(event)) => Poll::Ready(Some(self.write(&event))),
             Poll::Ready(Err(end)) => Poll::Ready(Some(self.end(&end))),
             Poll::Pending if self.heartbeat.poll_tick(cx).is_ready() => Poll::Ready(Some(self.beat())),

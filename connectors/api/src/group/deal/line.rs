@@ -32,7 +32,15 @@ impl Deal {
             lane.queue = queue;
         }
         match queue {
-            Queue::None | Queue::Parked(_) => {}
+            Queue::None => {}
+            Queue::Parked(due) => {
+                // Who waits knows only of what was parked before, and its own member may be gone by then.
+                if self.parked.first() == Some(&(due, id))
+                    && let Some(member) = self.hungry.first().copied()
+                {
+                    self.call(member, now);
+                }
+            }
             Queue::Orphaned => drop(self.orphans.insert(id)),
             Queue::Bound(member, number) => {
                 if let Some(seat) = self.seats.get_mut(&member) {

@@ -1,22 +1,22 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::OnceLock,
-    time::SystemTime,
-};
-
-use proptest::{collection::vec, prelude::*};
+use std::{sync::OnceLock, time::SystemTime};
 
 use super::*;
 use crate::{event::Event, message::Message, position::Place};
 
+mod model;
+
 const ALL: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
 
 fn record(offset: u64, key: Option<&str>) -> Arc<Record> {
+    record_in(0, offset, key)
+}
+
+fn record_in(partition: u32, offset: u64, key: Option<&str>) -> Arc<Record> {
     let message = Message { event: Event::default(), channel: Some("channel".into()), ..Message::default() };
     Arc::new(Record {
         message: Arc::new(message),
         topic: "topic".into(),
-        position: at(offset),
+        position: Position { partition, ..at(offset) },
         next: Place::offset(offset + 1),
         key: key.map(|key| key.to_owned().into()),
         time: SystemTime::UNIX_EPOCH,
@@ -113,7 +113,46 @@ fn what_a_called_member_does_not_fetch_is_offered_to_others() {
 }
 
 #[test]
-fn the_window_and_the_bytes_are_bounded() {
+fn what_is_parked_comes_when_it_is_due_though_its_member_has_left() {
+    let now = Instant::now();
+    let due = now + Duration::from_secs(5);
+    for stays in [true, false] {
+        let mut deal = deal(100);
+        let first = deal.join(now);
+        deal.push(record(0, None), now);
+        let taken = deal.take(first, ALL, now);
+        let idle = deal.join(now);
+        assert_eq!(deal.wait(idle, Waker::noop().clone()), None);
+        deal.settle(taken[0].0, again(Some(5)), now);
+        assert_eq!(deal.calls.len(), 1, "who waits does not know yet when to ask again");
+        assert!(deal.take(idle, ALL, now).is_empty());
+        assert_eq!(deal.wait(idle, Waker::noop().clone()), Some(due));
+        if !stays {
+            deal.leave(first, now);
+        }
+        deal.calls.clear();
+        deal.remind(due);
+        assert_eq!(deal.calls.len(), 1, "at the latest when all are reminded");
+        assert_eq!(offsets(&deal.take(idle, ALL, due)), [0]);
+    }
+}
+
+#[test]
+fn who_waits_learns_of_what_is_due_before_what_was_parked_earlier() {
+    let (mut deal, now) = (deal(100), Instant::now());
+    let (busy, idle) = (deal.join(now), deal.join(now));
+    (0..2).for_each(|offset| assert!(deal.push(record(offset, Some(&offset.to_string())), now)));
+    let taken = deal.take(busy, ALL, now);
+    deal.settle(taken[0].0, again(Some(60)), now);
+    assert_eq!(deal.wait(idle, Waker::noop().clone()), Some(now + Duration::from_secs(60)));
+    deal.settle(taken[1].0, again(Some(5)), now);
+    assert_eq!(deal.calls.len(), 1);
+    assert!(deal.take(idle, ALL, now).is_empty());
+    assert_eq!(deal.wait(idle, Waker::noop().clone()), Some(now + Duration::from_secs(5)));
+}
+
+#[test]
+fn the_window_is_bounded() {
     let (mut deal, now) = (deal(3), Instant::now());
     let member = deal.join(now);
     let topic = Str::from("topic");
@@ -129,11 +168,55 @@ fn the_window_and_the_bytes_are_bounded() {
     deal.settle(taken[0].0, End::Settled, now);
     assert_eq!(deal.room_in(&topic, 0), 2);
     assert_eq!(low(&deal), 2);
-    let bytes = record(9, None).footprint();
-    deal.bounds.bytes = deal.bytes + bytes;
-    assert!(deal.has_room());
-    deal.push(record(4, None), now);
-    assert!(!deal.has_room());
+}
+
+/// Reads a partition as long as there is room, one record at a time; how many that were.
+fn read_on(deal: &mut Deal, partition: u32, first: u64) -> u64 {
+    let mut offset = first;
+    while deal.room_in(&"topic".into(), partition) > 0 {
+        assert!(deal.push(record_in(partition, offset, None), Instant::now()));
+        offset += 1;
+    }
+    offset - first
+}
+
+#[test]
+fn what_is_stuck_in_one_partition_leaves_bytes_to_others() {
+    const PARTITIONS: u32 = 4;
+    let (mut deal, now) = (deal(1000), Instant::now());
+    (1..PARTITIONS).for_each(|partition| deal.open(Position { partition, ..at(0) }.into()));
+    let bytes = record(0, None).footprint();
+    deal.bounds.bytes = 160 * bytes;
+    let stuck = [0, 1, 2].map(|partition| read_on(&mut deal, partition, 0));
+    assert_eq!(stuck, [80, 40, 20], "each stops when it has what is free");
+    assert!(deal.room_in(&"topic".into(), 3) > 0 && deal.bytes < deal.bounds.bytes);
+    // A read under way may go over the bound.
+    (20..60).for_each(|offset| assert!(deal.push(record_in(2, offset, None), now)));
+    assert!(deal.bytes > deal.bounds.bytes);
+    let member = deal.join(now);
+    for offset in 0..3 {
+        assert_eq!(read_on(&mut deal, 3, offset), 1, "one at a time goes through even then");
+        let taken: Vec<_> = (0..4).flat_map(|_| deal.take(member, ALL, now)).collect();
+        let (delivery, _) = taken.iter().find(|(_, record)| record.position.partition == 3).expect("it is dealt");
+        assert!(deal.settle(*delivery, End::Settled, now).is_some());
+    }
+    let held = |deal: &Deal| deal.partitions.values().map(|partition| partition.bytes).sum::<usize>();
+    assert_eq!(held(&deal), deal.bytes);
+    deal.close(&"topic".into(), 0);
+    assert_eq!(held(&deal), deal.bytes);
+}
+
+#[test]
+fn one_read_of_large_records_does_not_take_what_others_are_to_have() {
+    let mut deal = deal(1000);
+    deal.open(Position { partition: 1, ..at(0) }.into());
+    deal.bounds.bytes = 160 * record(0, None).footprint();
+    assert_eq!(deal.room_in(&"topic".into(), 0), 1001, "nothing is known yet of their size");
+    push_all(&mut deal, 0..10);
+    assert_eq!(deal.room_in(&"topic".into(), 0), 70);
+    push_all(&mut deal, 10..80);
+    assert_eq!(deal.room_in(&"topic".into(), 0), 0);
+    assert!(deal.room_in(&"topic".into(), 1) > 0);
 }
 
 #[test]
@@ -167,175 +250,4 @@ fn a_partition_goes_on_where_it_was_closed() {
     let is_new: Vec<_> = (1..4).map(|offset| deal.push(record(offset, None), now)).collect();
     assert_eq!(is_new, [true, false, true]);
     assert_eq!(offsets(&deal.take(member, ALL, now)), [1, 3]);
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    Push(Option<u8>),
-    Take(usize, usize),
-    Settle(usize, u8),
-    Join,
-    Leave(usize),
-    Wait(usize),
-    Pass(u64),
-    Reopen,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        6 => proptest::option::of(0u8..4).prop_map(Step::Push),
-        6 => (any::<usize>(), 1usize..6).prop_map(|(member, max)| Step::Take(member, max)),
-        8 => (any::<usize>(), 0u8..5).prop_map(|(delivery, end)| Step::Settle(delivery, end)),
-        1 => Just(Step::Join),
-        1 => any::<usize>().prop_map(Step::Leave),
-        2 => any::<usize>().prop_map(Step::Wait),
-        2 => (0u64..4).prop_map(Step::Pass),
-        1 => Just(Step::Reopen),
-    ]
-}
-
-/// What is known from outside of a [`Deal`].
-struct Model {
-    deal: Deal,
-    now: Instant,
-    members: Vec<MemberId>,
-    keys: Vec<Option<u8>>,
-    next: u64,
-    settled: BTreeSet<u64>,
-    /// By delivery: offset and member.
-    held: BTreeMap<u64, (u64, MemberId)>,
-    seen: BTreeSet<u64>,
-    returned: BTreeSet<u64>,
-}
-
-impl Model {
-    fn new() -> Self {
-        let (deal, now) = (deal(20), Instant::now());
-        let (members, keys, settled) = (Vec::new(), Vec::new(), BTreeSet::new());
-        let (held, seen, returned) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { deal, now, members, keys, next: 0, settled, held, seen, returned }
-    }
-
-    fn step(&mut self, step: Step) {
-        match step {
-            Step::Push(key) => {
-                if self.deal.room_in(&"topic".into(), 0) > 0 {
-                    if self.next == self.keys.len() as u64 {
-                        self.keys.push(key);
-                    }
-                    let key = self.keys[self.next as usize].map(|key| key.to_string());
-                    let is_new = self.deal.push(record(self.next, key.as_deref()), self.now);
-                    assert_eq!(is_new, !self.settled.contains(&self.next));
-                    self.next += 1;
-                }
-            }
-            Step::Take(member, max) => {
-                if let Some(member) = pick(&self.members, member) {
-                    self.take(member, max);
-                }
-            }
-            Step::Settle(delivery, end) => {
-                let held: Vec<_> = self.held.keys().copied().collect();
-                if let Some(delivery) = pick(&held, delivery) {
-                    self.settle(delivery, end);
-                }
-            }
-            Step::Join => self.members.push(self.deal.join(self.now)),
-            Step::Leave(member) => {
-                if let Some(member) = pick(&self.members, member) {
-                    self.deal.leave(member, self.now);
-                    self.members.retain(|other| *other != member);
-                    self.held.retain(|_, (_, holder)| *holder != member);
-                }
-            }
-            Step::Wait(member) => {
-                if let Some(member) = pick(&self.members, member) {
-                    self.deal.wait(member, Waker::noop().clone());
-                }
-            }
-            Step::Pass(seconds) => {
-                self.now += Duration::from_secs(seconds);
-                self.deal.remind(self.now);
-            }
-            Step::Reopen => {
-                let resume = self.deal.close(&"topic".into(), 0).expect("it is open");
-                self.next = resume.at.place.offset;
-                self.held.clear();
-                self.seen = self.settled.clone();
-                self.returned.clear();
-                self.deal.open(resume);
-            }
-        }
-        let low = low(&self.deal);
-        assert!((0..low).all(|offset| self.settled.contains(&offset)), "below {low} all is settled");
-        assert!(low == self.next || !self.settled.contains(&low), "{low} is the lowest gap");
-        assert!(self.next - low <= 21, "the window is bounded");
-    }
-
-    fn take(&mut self, member: MemberId, max: usize) {
-        for (delivery, record) in self.deal.take(member, NonZeroUsize::new(max).expect("not zero"), self.now) {
-            let offset = record.position.place.offset;
-            assert!(!self.settled.contains(&offset), "{offset} was settled");
-            let key = self.keys[offset as usize];
-            let in_flight: HashMap<u64, MemberId> = self.held.values().copied().collect();
-            for earlier in (0..offset).filter(|earlier| self.keys[*earlier as usize] == key) {
-                assert!(
-                    self.settled.contains(&earlier) || in_flight.get(&earlier) == Some(&member),
-                    "{earlier} comes before {offset}, to the same member"
-                );
-                let is_stuck = self.returned.contains(&earlier) && !self.settled.contains(&earlier);
-                assert!(!is_stuck || self.seen.contains(&offset), "{offset} waits until {earlier} is settled");
-            }
-            self.seen.insert(offset);
-            assert!(self.held.insert(delivery, (offset, member)).is_none());
-        }
-    }
-
-    fn settle(&mut self, delivery: u64, end: u8) {
-        let (offset, _) = self.held.remove(&delivery).expect("it is held");
-        let (end, settles) = match end {
-            0 => (again(None), false),
-            1 => (again(Some(2)), false),
-            2 => (End::Abandoned, false),
-            _ => (End::Settled, true),
-        };
-        if matches!(end, End::Returned { .. }) {
-            self.returned.insert(offset);
-        }
-        assert_eq!(self.deal.settle(delivery, end, self.now).is_some(), settles);
-        if settles {
-            self.settled.insert(offset);
-        }
-    }
-
-    /// Everything can still be delivered and settled.
-    fn finish(mut self) {
-        for member in std::mem::take(&mut self.members) {
-            self.deal.leave(member, self.now);
-        }
-        self.held.clear();
-        let member = self.deal.join(self.now);
-        for _ in 0..=self.keys.len() {
-            self.step(Step::Pass(3));
-            self.take(member, 1000);
-            let held: Vec<_> = self.held.keys().copied().collect();
-            held.into_iter().for_each(|delivery| self.settle(delivery, 4));
-        }
-        assert_eq!(low(&self.deal), self.next);
-        assert_eq!((self.deal.unsettled(), self.deal.bytes, self.deal.lanes.len()), (0, 0, 0));
-        assert!(self.deal.lane_names.is_empty() && self.deal.parked.is_empty() && self.deal.deliveries.is_empty());
-    }
-}
-
-fn pick<T: Copy>(all: &[T], number: usize) -> Option<T> {
-    all.get(number % all.len().max(1)).copied()
-}
-
-proptest! {
-    #[test]
-    fn whatever_becomes_of_deliveries_nothing_is_lost_and_order_is_kept(steps in vec(step(), 1..200)) {
-        let mut model = Model::new();
-        steps.into_iter().for_each(|step| model.step(step));
-        model.finish();
-    }
 }
