@@ -9,7 +9,7 @@ use futures::future::join_all;
 use meshgate_api::settings::Problem;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    task::{AbortHandle, JoinHandle},
+    task::JoinHandle,
     time::{sleep, timeout},
 };
 
@@ -22,7 +22,7 @@ use crate::{
         Http,
         server::{Bounds, Server},
     },
-    reload::{Leaving, Outcome, Reload, Source},
+    reload::{Leaving, Outcome, Reload, Reloading, Source},
     shutdown::drain,
     telemetry::{Metrics, Traces},
 };
@@ -87,7 +87,9 @@ pub async fn serve(
     let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;
     greet(&listeners);
     signals.first().await;
-    reloading.inspect(AbortHandle::abort);
+    if let Some(reloading) = reloading {
+        reloading.stop();
+    }
     unready.begin();
     let ending = end(&gateway, &leaving, || stop.begin(), serving);
     tokio::select! {
@@ -110,9 +112,8 @@ fn bounds(gateway: Arc<Gateway>) -> impl Fn() -> Bounds + Send {
 }
 
 /// From now on SIGHUP does not end the process.
-fn start_reloading(reload: Reload) -> std::io::Result<AbortHandle> {
-    let hangups = signal(SignalKind::hangup())?;
-    Ok(tokio::spawn(reload.run(hangups)).abort_handle())
+fn start_reloading(reload: Reload) -> std::io::Result<Reloading> {
+    Ok(reload.start(signal(SignalKind::hangup())?))
 }
 
 /// Waits `delay`, stops accepting, lets what is in flight finish, closes the connectors and sends the last spans; all within `grace`.

@@ -2,7 +2,9 @@
 //!
 //! A positive outcome means that the broker of every required destination has confirmed the event. What can be refused by looking is
 //! refused before any destination is tried. Destinations that are not required are tried once and counted, never waited for. The
-//! worst outcome wins: one that asks for a resend is worse than one that does not.
+//! worst outcome wins: one that asks for a resend is worse than one that does not. A client that goes away stops waiting and nothing
+//! else: what it has published goes on, is held in `limits.in_flight` and is counted. Only a lot that a connector was just being given
+//! is given up with it, and counted as unknown.
 
 use std::{ops::Deref, sync::Arc, time::Duration};
 
@@ -10,11 +12,12 @@ use arc_swap::Guard;
 use futures::FutureExt;
 use meshgate_api::{
     Str,
-    connector::{Batch, PublishAck},
+    connector::Batch,
     message::Message,
     outcome::{Outcome, Outcomes},
     position::Position,
 };
+use scopeguard::{ScopeGuard, guard};
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
@@ -22,6 +25,10 @@ use crate::{
     gateway::{Gateway, Listener, NamedConnector, Snapshot},
     router::{Routed, Target},
 };
+
+mod underway;
+
+use underway::Underway;
 
 /// An event to publish, or one that its listener could not read.
 pub type Submission = Result<Arc<Message>, Refused>;
@@ -71,7 +78,7 @@ struct Lot {
     connector: usize,
     required: bool,
     batch: Batch,
-    of: SmallVec<[Origin; 1]>,
+    of: Origins,
 }
 
 struct Origin {
@@ -79,6 +86,8 @@ struct Origin {
     route: usize,
     topic: Str,
 }
+
+type Origins = SmallVec<[Origin; 1]>;
 
 impl Receipts {
     /// The name of the route that took the event.
@@ -110,8 +119,13 @@ impl From<Refused> for Receipt {
 
 impl Gateway {
     /// Publishes messages in their order; each has its own outcome. Answers within `limits.publish_timeout`. What is served when it
-    /// begins is what it works with to its end.
-    pub async fn publish(&self, listener: Listener, mut submissions: SmallVec<[Submission; 1]>) -> Receipts {
+    /// begins is what it works with to its end. Who drops it only stops waiting: the outcomes are counted, and `held` is kept until then.
+    pub async fn publish(
+        self: &Arc<Self>,
+        listener: Listener,
+        mut submissions: SmallVec<[Submission; 1]>,
+        held: impl Send + 'static,
+    ) -> Receipts {
         let begun = Instant::now();
         let spans = self.traces.open(listener, &mut submissions);
         let snapshot = self.now();
@@ -125,33 +139,11 @@ impl Gateway {
                 Err(refused) => refused.into(),
             });
         }
-        let mut collected = Collected::new(receipts);
-        self.send(&snapshot, lots, deadline, &mut collected).await;
-        let each = collected.finish();
-        spans.close(&snapshot.router, &each);
-        snapshot.counters.published(listener, &each);
-        self.metrics.answered(listener, &each, begun.elapsed());
-        Receipts { snapshot, each }
-    }
-
-    /// Hands every lot to its connector, in order; then awaits the required ones.
-    async fn send(&self, snapshot: &Snapshot, lots: SmallVec<[Lot; 1]>, deadline: Instant, collected: &mut Collected) {
-        let mut pending: SmallVec<[_; 1]> = SmallVec::new();
-        for Lot { connector, required, batch, of } in lots {
-            if !required {
-                self.try_once(snapshot, connector, batch, &of, deadline);
-                continue;
-            }
-            match before(deadline, snapshot.connectors[connector].connector.publish(batch)).await {
-                Some(PublishAck::Ready(outcomes)) => collected.add(connector, of, Some(outcomes)),
-                Some(PublishAck::Pending(outcomes)) => pending.push((connector, of, outcomes)),
-                None => collected.add(connector, of, None),
-            }
-        }
-        // One after the other: they come in while nobody asks, and all have the same deadline.
-        for (connector, of, outcomes) in pending {
-            collected.add(connector, of, before(deadline, outcomes).await);
-        }
+        let (lots, handed) = (lots.into_iter(), SmallVec::new());
+        let underway = Underway { listener, begun, deadline, spans, snapshot, receipts, lots, handed, held };
+        let mut underway = guard(underway, |rest| rest.go_on(self.clone()));
+        underway.run(self).await;
+        ScopeGuard::into_inner(underway).finish(self)
     }
 
     /// Hands over what is not required, in order where the client takes it at once; its outcomes are only counted.
@@ -171,14 +163,6 @@ impl Gateway {
         if (&mut sending).now_or_never().is_none() {
             tokio::spawn(sending);
         }
-    }
-}
-
-/// What comes of it before the deadline. As a rule it is there already, and then no timer is needed.
-async fn before<F: Future + Unpin>(deadline: Instant, mut coming: F) -> Option<F::Output> {
-    match (&mut coming).now_or_never() {
-        Some(output) => Some(output),
-        None => timeout_at(deadline, coming).await.ok(),
     }
 }
 
@@ -231,12 +215,7 @@ impl Collected {
         Self { receipts, answered }
     }
 
-    /// `None`: the outcomes did not come in time.
-    fn add(&mut self, connector: usize, of: SmallVec<[Origin; 1]>, outcomes: Option<Outcomes>) {
-        let outcomes = outcomes.unwrap_or_else(|| {
-            let late = Outcome::unknown("the broker did not answer within `limits.publish_timeout`");
-            std::iter::repeat_n(late, of.len()).collect()
-        });
+    fn add(&mut self, connector: usize, of: Origins, outcomes: Outcomes) {
         debug_assert_eq!(of.len(), outcomes.len(), "a connector answers each event once");
         for (Origin { receipt, topic, .. }, outcome) in of.into_iter().zip(outcomes) {
             let answered = std::mem::replace(&mut self.answered[receipt], true);

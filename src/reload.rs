@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     signal::unix::Signal,
+    task::AbortHandle,
     time::{Duration, Instant, Interval, MissedTickBehavior, interval, sleep},
 };
 
@@ -69,6 +70,15 @@ pub struct Reload {
     poll: Interval,
     outcome: Outcome,
     leaving: Leaving,
+    is_over: Arc<Mutex<bool>>,
+}
+
+/// The reloads of a running gateway.
+#[derive(Debug)]
+pub struct Reloading {
+    task: AbortHandle,
+    /// Locked while one configuration takes the place of another.
+    is_over: Arc<Mutex<bool>>,
 }
 
 struct State {
@@ -83,11 +93,17 @@ impl Reload {
         let watch = Watch::of(&source.files);
         let mut poll = interval(POLL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { gateway, state: Arc::new(Mutex::new(State { source, assembly })), watch, poll, outcome, leaving }
+        let state = Arc::new(Mutex::new(State { source, assembly }));
+        Self { gateway, state, watch, poll, outcome, leaving, is_over: Arc::default() }
     }
 
-    /// Watches until it is dropped.
-    pub async fn run(mut self, mut hangups: Signal) {
+    /// Watches from now on.
+    pub fn start(self, hangups: Signal) -> Reloading {
+        let is_over = self.is_over.clone();
+        Reloading { task: tokio::spawn(self.run(hangups)).abort_handle(), is_over }
+    }
+
+    async fn run(mut self, mut hangups: Signal) {
         loop {
             let asked_for = tokio::select! {
                 Some(()) = hangups.recv() => true,
@@ -112,13 +128,16 @@ impl Reload {
 
     async fn reload(&mut self) {
         let (state, gateway, runtime) = (self.state.clone(), self.gateway.clone(), Handle::current());
-        let (outcome, leaving) = (self.outcome.clone(), self.leaving.clone());
+        let (outcome, leaving, is_over) = (self.outcome.clone(), self.leaving.clone(), self.is_over.clone());
         let reloaded = in_background(move || {
             let _entered = runtime.enter();
             let next = state.lock().next()?;
             runtime.block_on(until_up(&next, &gateway.now()));
-            LastReload::note(&outcome, Vec::new());
-            leaving.let_go(gateway.replace(next), &gateway);
+            let is_over = is_over.lock();
+            if !*is_over {
+                LastReload::note(&outcome, Vec::new());
+                leaving.let_go(gateway.replace(next), &gateway);
+            }
             Ok::<_, Vec<Issue>>(())
         });
         let problems = match reloaded.await {
@@ -136,6 +155,14 @@ impl Reload {
             LastReload::note(&self.outcome, problems);
         }
         self.watch = Watch::of(&self.state.lock().source.files);
+    }
+}
+
+impl Reloading {
+    /// From now on nothing is taken over, not even what is being read: what is served now is what the gateway's end closes.
+    pub fn stop(&self) {
+        *self.is_over.lock() = true;
+        self.task.abort();
     }
 }
 
@@ -185,3 +212,6 @@ impl fmt::Debug for Reload {
         f.debug_struct("Reload").field("outcome", &self.outcome).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

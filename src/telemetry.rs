@@ -15,6 +15,7 @@ use meshgate_api::{
     connector::Settlement,
     outcome::{OUTCOME_NAMES, Outcomes},
 };
+use parking_lot::Mutex;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric, text::encode},
@@ -50,7 +51,7 @@ type ByOutcome = [EventCounter; OUTCOME_NAMES.len()];
 
 /// The gateway's counters.
 pub struct Metrics {
-    registry: Registry,
+    registry: Mutex<Registry>,
     publish: Counters,
     optional: Counters,
     deliver: Counters,
@@ -115,7 +116,7 @@ impl Default for Metrics {
         registry.register("connector_up", "1 while the broker answers", connector_up.clone());
         registry.register("connector", "What a connector says of itself", connector_gauges.clone());
         Self {
-            registry,
+            registry: registry.into(),
             publish,
             optional,
             deliver,
@@ -193,14 +194,6 @@ impl Metrics {
         }
     }
 
-    /// Takes what a connector that is gone has said of itself out of what is shown.
-    pub fn forget_connector(&self, connector: &NamedConnector) {
-        self.connector_up.remove(&labels(&[("connector", &connector.name)]));
-        for (figure, _) in connector.connector.gauges() {
-            self.connector_gauges.remove(&labels(&[("connector", &connector.name), ("figure", figure)]));
-        }
-    }
-
     /// Records how long a publish took, by the worst outcome of its events.
     pub fn answered(&self, listener: Listener, receipts: &[Receipt], took: Duration) {
         let worst = receipts.iter().map(|receipt| receipt.outcome.badness()).max().unwrap_or_default();
@@ -209,8 +202,12 @@ impl Metrics {
 
     /// All metrics in the OpenMetrics text format.
     pub fn text(&self, gateway: &Gateway) -> Result<String, fmt::Error> {
+        let registry = self.registry.lock(); // nobody else shows them while they are made anew
         self.in_flight.set(signed(gateway.in_flight.load(Relaxed) as u64));
-        self.subscription_lag.clear(); // groups come and go
+        // Connectors and groups come and go.
+        for gauges in [&self.connector_up, &self.connector_gauges, &self.subscription_lag] {
+            gauges.clear();
+        }
         for NamedConnector { name, connector, .. } in &gateway.now().connectors {
             for group in connector.groups() {
                 self.subscription_lag.get_or_create(&labels(&[("subscription", &group.name)])).set(signed(group.lag));
@@ -223,7 +220,7 @@ impl Metrics {
             }
         }
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode(&mut text, &registry)?;
         Ok(text)
     }
 }

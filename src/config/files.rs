@@ -36,10 +36,15 @@ impl Files {
         self.0.iter().any(|(path, found)| stamp(path) != found.stamp)
     }
 
-    /// Whether any of them holds something else by now.
-    #[must_use]
-    pub fn have_changed(&self) -> bool {
-        self.0.iter().any(|(path, found)| hash(&read(path)) != found.hash)
+    /// Whether any of them holds something else by now. One that was touched and still holds the same is as good as never touched.
+    pub fn have_changed(&mut self) -> bool {
+        self.0.iter_mut().any(|(path, found)| {
+            let (stamp, is_same) = (stamp(path), hash(&read(path)) == found.hash);
+            if is_same {
+                found.stamp = stamp;
+            }
+            !is_same
+        })
     }
 
     /// The folders in which a change of these files is seen: where they are, and where symbolic links lead.
@@ -99,3 +104,6 @@ fn end(text: &str) -> Mark {
     let line_start = text.rfind('\n').map_or(0, |at| at + 1);
     Mark { line: text.matches('\n').count() + 1, column: text[line_start..].chars().count() + 1 }
 }
+
+#[cfg(test)]
+mod tests;

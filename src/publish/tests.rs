@@ -1,15 +1,19 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use async_trait::async_trait;
 use meshgate_api::{
-    connector::{Capabilities, Connector, Health, ReadError, SubscribeRequest, Subscription},
+    connector::{Capabilities, Connector, Health, PublishAck, ReadError, SubscribeRequest, Subscription},
     event::Event,
     outcome::{Rejection, Unavailability},
     position::Place,
 };
+use tokio::{task::yield_now, time::sleep};
 
 use super::*;
 use crate::{
@@ -25,11 +29,13 @@ use crate::{
 const CAPABILITIES: Capabilities =
     Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: true };
 
-/// Answers what it was told to, in order; `None`: never.
+/// Answers what it was told to, in order, when it was asked some times; `None`: never.
 #[derive(Debug, Default)]
 struct Scripted {
     answers: Mutex<VecDeque<Option<Outcome>>>,
     seen: Mutex<Vec<String>>,
+    /// It takes nothing.
+    is_stuck: AtomicBool,
 }
 
 #[async_trait]
@@ -39,6 +45,9 @@ impl Connector for Scripted {
     }
 
     async fn publish(&self, batch: Batch) -> PublishAck {
+        if self.is_stuck.load(Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let mut answers = self.answers.lock().expect("no holder panics");
         let taken: Vec<_> = batch.iter().map(|_| answers.pop_front().expect("an answer is scripted")).collect();
         self.seen
@@ -46,7 +55,7 @@ impl Connector for Scripted {
             .expect("no holder panics")
             .extend(batch.iter().map(|outbound| outbound.message.event.id.to_string()));
         match taken.into_iter().collect::<Option<Outcomes>>() {
-            Some(outcomes) => PublishAck::Pending(Box::pin(async { outcomes })),
+            Some(outcomes) => PublishAck::Pending(Box::pin(after_some_asking(outcomes))),
             None => PublishAck::Pending(Box::pin(std::future::pending())),
         }
     }
@@ -62,6 +71,13 @@ impl Connector for Scripted {
     async fn shutdown(&self, _deadline: Instant) -> usize {
         0
     }
+}
+
+async fn after_some_asking(outcomes: Outcomes) -> Outcomes {
+    for _ in 0..5 {
+        yield_now().await;
+    }
+    outcomes
 }
 
 fn stored() -> Outcome {
@@ -81,7 +97,7 @@ fn unknown() -> Outcome {
 }
 
 /// Two connectors behind one route; the second is required or not.
-fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Gateway, [Arc<Scripted>; 2]) {
+fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Arc<Gateway>, [Arc<Scripted>; 2]) {
     let destination = |connector: &str, required| DestinationSpec {
         connector: connector.into(),
         topic: format!("topic-{connector}"),
@@ -101,7 +117,7 @@ fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Gateway,
     };
     let router = Router::compile(&[route], &[spec("first"), spec("second")]).expect("the route is good");
     let connectors = answers.map(|answers| {
-        Arc::new(Scripted { answers: Mutex::new(answers.iter().cloned().collect()), seen: Mutex::default() })
+        Arc::new(Scripted { answers: Mutex::new(answers.iter().cloned().collect()), ..Scripted::default() })
     });
     let named = |at: usize, name: &str| NamedConnector {
         name: name.into(),
@@ -113,7 +129,7 @@ fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Gateway,
     let named = vec![named(0, "first"), named(1, "second")];
     let snapshot =
         Snapshot::new(router, named, HttpListener::default(), Limits::default(), Shutdown::default(), &metrics);
-    (Gateway::new(snapshot, metrics), connectors)
+    (Arc::new(Gateway::new(snapshot, metrics)), connectors)
 }
 
 fn message(id: &str, channel: &str) -> Submission {
@@ -127,8 +143,8 @@ fn unread(id: &str) -> Refused {
     Refused { known, outcome: Outcome::rejected(Rejection::BadEvent, "no event") }
 }
 
-async fn publish(gateway: &Gateway, messages: impl IntoIterator<Item = Submission>) -> Receipts {
-    gateway.publish(Listener::Http, messages.into_iter().collect()).await
+async fn publish(gateway: &Arc<Gateway>, messages: impl IntoIterator<Item = Submission>) -> Receipts {
+    gateway.publish(Listener::Http, messages.into_iter().collect(), ()).await
 }
 
 #[tokio::test]
@@ -161,6 +177,13 @@ async fn no_answer_in_time_is_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_does_not_answer_keeps_no_other_from_it() {
+    let (gateway, _) = gateway(true, [&[None], &[Some(stored())]]);
+    let receipt = &publish(&gateway, [message("1", "a")]).await[0];
+    assert_eq!((receipt.outcome.name(), receipt.stored.len()), ("unknown", 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_not_required_is_not_waited_for() {
     for second in [Some(unavailable()), None] {
         let (gateway, connectors) = gateway(false, [&[Some(stored())], &[second]]);
@@ -168,6 +191,51 @@ async fn what_is_not_required_is_not_waited_for() {
         let receipt = &publish(&gateway, [message("1", "a")]).await[0];
         assert_eq!(receipt.outcome.name(), "stored");
         assert_eq!(begun.elapsed(), Duration::ZERO);
+        assert_eq!(*connectors[1].seen.lock().expect("no holder panics"), ["1"]);
+    }
+}
+
+/// Begins a publish of one event and goes away; what it has occupied.
+fn abandon(gateway: &Arc<Gateway>) -> Weak<()> {
+    let held = Arc::new(());
+    let occupied = Arc::downgrade(&held);
+    let publish = gateway.publish(Listener::Http, SmallVec::from_iter([message("1", "a")]), held);
+    assert!(publish.now_or_never().is_none(), "it waits");
+    occupied
+}
+
+/// Time is paused and goes on when everybody sleeps.
+async fn freed(occupied: &Weak<()>) {
+    while occupied.strong_count() > 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn counts(gateway: &Gateway) -> Vec<u64> {
+    gateway.now().counters.published_by_route(0).map(|(_, count)| count).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_any_more_is_counted_and_occupies_memory_until_then() {
+    for (answer, expected, at_once) in [(Some(stored()), [1, 0, 0, 0], true), (None, [0, 0, 0, 1], false)] {
+        let (gateway, _) = gateway(true, [&[Some(stored())], &[answer]]);
+        let begun = Instant::now();
+        let occupied = abandon(&gateway);
+        assert_eq!((occupied.strong_count(), counts(&gateway)), (1, vec![0; 4]));
+        freed(&occupied).await;
+        assert_eq!(counts(&gateway), expected);
+        assert_eq!(begun.elapsed() < Duration::from_secs(1), at_once);
+        assert!(begun.elapsed() < gateway.now().limits.connectors.publish_timeout);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_connector_was_given_yet_is_sent_when_the_client_has_gone() {
+    for required in [true, false] {
+        let (gateway, connectors) = gateway(required, [&[], &[Some(stored())]]);
+        connectors[0].is_stuck.store(true, Relaxed);
+        freed(&abandon(&gateway)).await;
+        assert_eq!(counts(&gateway), [0, 0, 0, 1]);
         assert_eq!(*connectors[1].seen.lock().expect("no holder panics"), ["1"]);
     }
 }
@@ -183,6 +251,5 @@ async fn each_event_has_its_own_fate_and_what_is_refused_is_not_tried() {
         [("1", "stored", Some(0)), ("2", "rejected", None), ("unread", "rejected", None), ("4", "rejected", Some(0))];
     assert_eq!(fates, expected);
     assert_eq!(*connectors[0].seen.lock().expect("no holder panics"), ["1", "4"]);
-    let counts: Vec<_> = gateway.now().counters.published_by_route(0).map(|(_, count)| count).collect();
-    assert_eq!(counts, [1, 1, 0, 0]);
+    assert_eq!(counts(&gateway), [1, 1, 0, 0]);
 }

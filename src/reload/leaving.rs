@@ -29,9 +29,6 @@ impl Leaving {
             let keeps = gone.connector.capabilities().durable;
             let loss = if keeps { "" } else { ", and what it kept is gone" };
             tracing::info!(connector = &*gone.name, "closing: it is not configured so any more{loss}");
-            if now.connectors.iter().all(|each| each.name != gone.name) {
-                gateway.metrics.forget_connector(gone);
-            }
             self.0.lock().push(gone.clone());
             tokio::spawn(self.clone().close(gone.clone(), previous.limits.connectors.publish_timeout + PATIENCE));
         }

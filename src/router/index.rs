@@ -5,7 +5,8 @@
 //!
 //! - Patterns stand in a [`Tree`], level by level: a channel passes those that match it and no others.
 //! - The routes of one pattern are a [`Group`], sorted by what their filters ask. Of all that ask for `type` and `source`, one lookup
-//!   finds those that ask for this event's.
+//!   finds those that ask for this event's. A comparison in SQL errs on an event that lacks its attribute, and errors are counted: such
+//!   a route is given, too. Where it is something else that errs, a comparison that fails elsewhere in the filters still leaves it out.
 //! - Routes that subscribers read are sorted by what the names of their topics have in common ([`Topics`]): in each group, for records
 //!   that say their channel, and all of them together, for those that do not.
 
@@ -58,7 +59,7 @@ impl Index {
         index
     }
 
-    /// The routes that may let a message through.
+    /// The routes that may let a message through, and those that are known to err on it.
     pub(super) fn takers(&self, channel: &str, message: &Message) -> Candidates<'_> {
         let mut candidates = Candidates::default();
         self.patterns.matching(channel).into_iter().for_each(|group| group.takers(message, &mut candidates));

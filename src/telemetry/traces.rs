@@ -52,7 +52,7 @@ struct Tracing {
     tracer: SdkTracer,
 }
 
-/// The spans of one publish, in the order of its events. Those that are dropped before they are closed say that nobody knows the outcome.
+/// The spans of one publish, in the order of its events.
 #[derive(Default)]
 pub struct Spans(Vec<Option<Span>>);
 
@@ -151,8 +151,8 @@ fn attributes(listener: Listener, Message { channel, event, .. }: &Message) -> V
 
 impl Spans {
     /// Ends each with what became of its event. `router` is the one that the receipts' numbers belong to.
-    pub fn close(mut self, router: &Router, receipts: &[Receipt]) {
-        for (span, receipt) in self.0.drain(..).zip(receipts) {
+    pub fn close(self, router: &Router, receipts: &[Receipt]) {
+        for (span, receipt) in self.0.into_iter().zip(receipts) {
             let Some(mut span) = span else { continue };
             if let Some(route) = receipt.route.map(|number| &router.routes()[number]) {
                 // A channel would make a name of its own for each device: a span's name is for what they have in common.
@@ -162,13 +162,6 @@ impl Spans {
             }
             end(span, &receipt.outcome);
         }
-    }
-}
-
-impl Drop for Spans {
-    fn drop(&mut self) {
-        let given_up = Outcome::unknown("the client went away before the brokers had answered");
-        self.0.drain(..).flatten().for_each(|span| end(span, &given_up));
     }
 }
 

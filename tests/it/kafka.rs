@@ -1,5 +1,6 @@
 //! The gateway in front of real Kafka, with plain Kafka programs on the other side.
 
+mod abandoned;
 mod foreign;
 mod pages;
 mod places;

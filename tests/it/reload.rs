@@ -189,6 +189,23 @@ async fn a_connector_with_other_settings_is_replaced_and_one_that_is_gone_is_clo
 }
 
 #[tokio::test]
+async fn a_connector_of_another_kind_shows_its_own_figures() {
+    let of = |kind: &str| {
+        format!(
+            "connectors: {{ c: {{ kind: {kind} }} }}\nroutes: [{{ channel: a, to: [{{ connector: c, topic: t }}] }}]"
+        )
+    };
+    let gateway = Gateway::start(&of("memory"));
+    let metrics = async || gateway.ask_admin("/metrics").await.text().await.expect("a body");
+    let (before, after) = (r#"{connector="c",figure="records"}"#, r#"{connector="c",figure="topics"}"#);
+    assert!(metrics().await.contains(before));
+    gateway.rewrite(&of(r#"kafka, brokers: ["127.0.0.1:1"]"#));
+    taken_over(&gateway, 1).await;
+    let metrics = metrics().await;
+    assert!(!metrics.contains(before) && metrics.contains(after), "{metrics}");
+}
+
+#[tokio::test]
 async fn standing_reads_join_new_routes_and_leave_old_ones() {
     let gateway = Gateway::start(&routes(&["a", "old"]));
     gateway.store("old", "before").await;

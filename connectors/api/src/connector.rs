@@ -120,7 +120,7 @@ pub enum ContentMode {
 pub enum PublishAck {
     /// Already known.
     Ready(Outcomes),
-    /// One outcome an event, in their order. They come in also while nobody polls.
+    /// One outcome an event, in their order.
     Pending(BoxFuture<'static, Outcomes>),
 }
 

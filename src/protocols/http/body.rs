@@ -35,7 +35,7 @@ const SHORT: u64 = 64 << 10;
 const DISCARD_BYTES: usize = 8 << 20;
 const DISCARD_TIME: Duration = Duration::from_secs(1);
 
-/// A body, and its share of `limits.in_flight` until the answer.
+/// A body, and its share of `limits.in_flight` until its events have their outcomes.
 pub(super) struct Taken {
     pub(super) bytes: Bytes,
     share: Share,

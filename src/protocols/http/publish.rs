@@ -40,7 +40,7 @@ pub(super) async fn publish(
             Err(error) => (SmallVec::from_iter([Err(refused(error))]), false),
         };
     body.grow(submissions.len())?;
-    let receipts = gateway.publish(Listener::Http, submissions).await;
+    let receipts = gateway.publish(Listener::Http, submissions, body).await;
     Ok(outcome::answer(&receipts, batch, prefers_representation(&head.headers)))
 }
 

@@ -52,7 +52,7 @@ pub(super) struct Inbound {
 /// A frame that was not answered yet.
 enum Unanswered {
     /// Its event is on its way.
-    Published { n: u64, publish: BoxFuture<'static, Receipts>, _share: Share },
+    Published { n: u64, publish: BoxFuture<'static, Receipts> },
     /// The answer's text.
     Known(String),
 }
@@ -125,10 +125,10 @@ impl Inbound {
             return self.answer(&id, &Outcome::unavailable(Unavailability::ClientLimit, detail));
         };
         let submissions = SmallVec::from_iter([message.map(Arc::new)]);
-        let mut publish = async move { gateway.publish(Listener::WebSocket, submissions).await }.boxed();
+        let mut publish = async move { gateway.publish(Listener::WebSocket, submissions, share).await }.boxed();
         let unanswered = match publish.poll_unpin(cx) {
             Poll::Ready(receipts) => Unanswered::Known(self.answer_of(n, &receipts)),
-            Poll::Pending => Unanswered::Published { n, publish, _share: share },
+            Poll::Pending => Unanswered::Published { n, publish },
         };
         self.unanswered.push_back(unanswered);
     }
@@ -162,7 +162,7 @@ impl Inbound {
         let text = match self.unanswered.front_mut() {
             None => return Poll::Pending,
             Some(Unanswered::Known(text)) => std::mem::take(text),
-            Some(Unanswered::Published { n, publish, .. }) => {
+            Some(Unanswered::Published { n, publish }) => {
                 let (n, receipts) = (*n, ready!(publish.poll_unpin(cx)));
                 self.answer_of(n, &receipts)
             }

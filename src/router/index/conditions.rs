@@ -12,12 +12,24 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Condition<'a> {
     pub(super) attribute: &'a str,
-    pub(super) cut: Cut,
+    pub(super) asked: Asked,
     pub(super) text: &'a str,
 }
 
-/// All of them hold; by attribute, one of each.
+/// What is asked of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Asked {
+    /// This piece of it.
+    Piece(Cut),
+    /// Whether it is missing. The text is empty then.
+    Absence,
+}
+
+/// All of them hold.
 pub(super) type Conditions<'a> = Vec<Condition<'a>>;
+
+/// Attributes that every event has.
+const REQUIRED: [&str; 4] = ["specversion", "id", "source", "type"];
 
 /// What passes all the filters meets at least one of these.
 ///
@@ -36,7 +48,7 @@ pub(super) fn alternatives(filters: &[Filter]) -> Vec<Conditions<'_>> {
         }
     }
     let (mut exact, partial): (Conditions<'_>, Conditions<'_>) =
-        all.into_iter().partition(|each| each.cut == Cut::Whole);
+        all.into_iter().partition(|each| each.asked == Asked::Piece(Cut::Whole));
     if !exact.is_empty() {
         exact.sort_by_key(|condition| condition.attribute);
         exact.dedup_by_key(|condition| condition.attribute);
@@ -46,6 +58,36 @@ pub(super) fn alternatives(filters: &[Filter]) -> Vec<Conditions<'_>> {
         return choice;
     }
     vec![partial.into_iter().max_by_key(|condition| condition.text.len()).into_iter().collect()]
+}
+
+/// On what one of the comparisons errs that are looked up: its attribute is missing, and what is asked before it holds.
+pub(super) fn errors(filters: &[Filter]) -> Vec<Conditions<'_>> {
+    let mut errors = Vec::new();
+    add_errors(filters, &mut Conditions::new(), &mut errors);
+    errors
+}
+
+/// `held` is what holds where these filters are asked, and afterwards where the next are.
+fn add_errors<'a>(filters: &'a [Filter], held: &mut Conditions<'a>, errors: &mut Vec<Conditions<'a>>) {
+    for filter in filters {
+        match filter {
+            Filter::Attributes(by, pairs) => held.extend(pairs.iter().map(|pair| Condition::new(*by, pair))),
+            Filter::Sql(expression) => {
+                for (attribute, fact) in expression.facts() {
+                    if !REQUIRED.contains(&attribute) {
+                        let absence = Condition { attribute, asked: Asked::Absence, text: "" };
+                        errors.push([&[absence], &held[..]].concat());
+                    }
+                    held.push(Condition::of((attribute, fact)));
+                }
+            }
+            Filter::All(more) => add_errors(more, held, errors),
+            Filter::Any(any) => any.iter().for_each(|filter| {
+                add_errors(std::slice::from_ref(filter), &mut held.clone(), errors);
+            }),
+            Filter::Not(_) => {}
+        }
+    }
 }
 
 fn choice(any: &[Filter]) -> Option<Vec<Conditions<'_>>> {
@@ -60,13 +102,14 @@ impl<'a> Condition<'a> {
             Comparison::Prefix => Cut::First(text.len()),
             Comparison::Suffix => Cut::Last(text.len()),
         };
-        Self { attribute, cut, text }
+        Self { attribute, asked: Asked::Piece(cut), text }
     }
 
     fn of((attribute, fact): (&'a str, Fact<'a>)) -> Self {
-        match fact {
-            Fact::Is(text) => Self { attribute, cut: Cut::Whole, text },
-            Fact::BeginsWith(text) => Self { attribute, cut: Cut::First(text.len()), text },
-        }
+        let (cut, text) = match fact {
+            Fact::Is(text) => (Cut::Whole, text),
+            Fact::BeginsWith(text) => (Cut::First(text.len()), text),
+        };
+        Self { attribute, asked: Asked::Piece(cut), text }
     }
 }

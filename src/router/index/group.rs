@@ -7,13 +7,17 @@ use std::{
 
 use meshgate_api::{Str, event::Event, message::Message};
 
-use super::{Candidates, Numbers, conditions::alternatives, cut::Cut, topics::Topics};
+use super::{
+    Candidates, Numbers,
+    conditions::{Asked, alternatives, errors},
+    topics::Topics,
+};
 use crate::router::route::Route;
 
 #[derive(Debug, Default)]
 pub(super) struct Group {
     routes: Vec<usize>,
-    /// For each question that filters ask, the routes by the fingerprint of the answer that they want.
+    /// For each question that filters ask, the routes by the fingerprint of the answer that they want, or that they err on.
     by_question: HashMap<Question, HashMap<u64, Numbers>>,
     /// Those that may change an event before they ask it.
     wrapping: Vec<usize>,
@@ -22,16 +26,16 @@ pub(super) struct Group {
     takes_all: Option<usize>,
 }
 
-/// Pieces of attributes. A route without filters asks for none, and wants no answer.
-type Question = Vec<(Str, Cut)>;
+/// Pieces of attributes, and which are missing. A route without filters asks for none, and wants no answer.
+type Question = Vec<(Str, Asked)>;
 
 impl Group {
     pub(super) fn add(&mut self, number: usize, route: &Route) {
         self.routes.push(number);
-        for conditions in alternatives(&route.filters) {
-            let question = conditions.iter().map(|asked| (asked.attribute.into(), asked.cut)).collect();
+        for conditions in alternatives(&route.filters).into_iter().chain(errors(&route.filters)) {
+            let question = conditions.iter().map(|each| (each.attribute.into(), each.asked)).collect();
             let mut answer = DefaultHasher::new();
-            conditions.iter().for_each(|asked| asked.text.as_bytes().hash(&mut answer));
+            conditions.iter().for_each(|each| each.text.as_bytes().hash(&mut answer));
             let routes = self.by_question.entry(question).or_default().entry(answer.finish()).or_default();
             if routes.last() != Some(&number) {
                 routes.push(number);
@@ -60,7 +64,7 @@ impl Group {
         self.takes_all.as_slice()
     }
 
-    /// Adds the routes whose filters may let a message through.
+    /// Adds the routes whose filters may let a message through, and those that are known to err.
     pub(super) fn takers<'a>(&'a self, message: &Message, candidates: &mut Candidates<'a>) {
         for (question, routes) in &self.by_question {
             if let Some(routes) = answer(question, &message.event).and_then(|answer| routes.get(&answer)) {
@@ -73,11 +77,17 @@ impl Group {
     }
 }
 
-/// The fingerprint of an event's answer; `None`: it lacks an attribute, or has one that is too short.
-fn answer(question: &[(Str, Cut)], event: &Event) -> Option<u64> {
+/// The fingerprint of an event's answer; `None`: it lacks an attribute, or has one that is too short or should be missing.
+fn answer(question: &[(Str, Asked)], event: &Event) -> Option<u64> {
     let mut answer = DefaultHasher::new();
-    for (attribute, cut) in question {
-        cut.of(&event.attribute(attribute)?)?.hash(&mut answer);
+    for (attribute, asked) in question {
+        let value = event.attribute(attribute);
+        let piece = match (asked, &value) {
+            (Asked::Piece(cut), Some(value)) => cut.of(value)?,
+            (Asked::Absence, None) => b"",
+            _ => return None,
+        };
+        piece.hash(&mut answer);
     }
     Some(answer.finish())
 }

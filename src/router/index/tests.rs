@@ -188,3 +188,52 @@ fn equal_filters_are_looked_up_together() {
     assert_eq!(router.index.readers(0, "topic3").collect::<Vec<_>>(), [3]);
     assert_eq!(router.index.readers_of("a/b", 0, "topic3").collect::<Vec<_>>(), [3]);
 }
+
+#[test]
+fn an_expression_that_errs_is_counted_and_explained() {
+    let sql = |text: &str| FilterSpec::Sql(text.to_owned());
+    let exact = |name: &str, value: &str| FilterSpec::Exact(vec![(name.to_owned(), value.to_owned())]);
+    for (filters, errs) in [
+        (vec![sql("missing = 'x'")], true),
+        (vec![sql("missing LIKE 'x%'")], true),
+        (vec![sql("missing LIKE 'x%' AND type = 'other'")], true),
+        (vec![sql("type = 't' AND missing = 'x'")], true),
+        (vec![sql("type = 'other' AND missing = 'x'")], false),
+        (vec![sql("missing = 'x' AND gone = 'y'")], true),
+        (vec![sql("missing > 5")], true),
+        (vec![exact("type", "t"), sql("subject = 's' AND (subject LIKE 's%' AND missing = 'x')")], true),
+        (vec![exact("type", "other"), sql("missing = 'x'")], false),
+        (vec![exact("missing", "x")], false),
+        (vec![FilterSpec::Any(vec![sql("missing = 'x'"), sql("gone = 'x'")])], true),
+        (vec![FilterSpec::All(vec![exact("subject", "s"), sql("missing = 'x'")])], true),
+        (vec![FilterSpec::Any(vec![exact("subject", "z"), sql("type = 'z'")]), sql("missing = 'x'")], false),
+    ] {
+        let case = format!("{filters:?}");
+        let spec = RouteSpec { filters, ..crate::router::testing::route("r", "a", [to("memory", "t")]) };
+        let router = Router::compile(&[spec], &connectors()).expect("a valid route");
+        let message = Arc::new(message("a", &[("type", "t"), ("subject", "s")]));
+        let mut counted = Vec::new();
+        assert!(router.route_counting(message.clone(), |route| counted.push(route)).is_err(), "{case}");
+        assert_eq!(!counted.is_empty(), errs, "{case}");
+        let verdicts = router.explain(message).verdicts;
+        assert!(
+            matches!(&verdicts[..], [Verdict::Refuses(why)] if why.contains(" errs: ") == errs),
+            "{case}: {verdicts:?}"
+        );
+    }
+}
+
+#[test]
+fn of_many_comparisons_few_are_asked_whatever_is_missing() {
+    let specs: Vec<RouteSpec> = (0..1000)
+        .map(|number| RouteSpec {
+            filters: vec![FilterSpec::Sql(format!("type = 't{number}' AND tenant = 'a'"))],
+            ..crate::router::testing::route(&format!("r{number}"), "a", [to("memory", "t")])
+        })
+        .collect();
+    let router = Router::compile(&specs, &connectors()).expect("valid routes");
+    for tenant in [None, Some(("tenant", "a"))] {
+        let attributes: Vec<_> = [("type", "t7")].into_iter().chain(tenant).collect();
+        assert_eq!(router.index.takers("a", &message("a", &attributes)).collect::<Vec<_>>(), [7]);
+    }
+}

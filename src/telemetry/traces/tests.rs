@@ -85,16 +85,6 @@ fn each_event_travels_on_with_the_context_of_its_span() {
 }
 
 #[test]
-fn a_publish_that_is_given_up_is_an_error() {
-    let (traces, ended) = traces();
-    drop(traces.open(Listener::WebSocket, &mut [Ok(Arc::new(message("1", None)))]));
-    let span = ended.try_recv().expect("a span");
-    assert!(matches!(&span.status, Status::Error { description } if description.contains("went away")), "{span:?}");
-    assert_eq!(attribute(&span, "error.type").as_deref(), Some("unknown"));
-    assert_eq!(attribute(&span, "meshgate.listener").as_deref(), Some("websocket"));
-}
-
-#[test]
 fn what_could_not_be_read_has_a_span_of_what_is_known() {
     let (traces, ended) = traces();
     let event = Event { id: "7".into(), ..Event::default() };
