@@ -127,6 +127,11 @@ impl Group {
         settled.iter().for_each(|record| self.keeper.settled(record));
     }
 
+    /// Nothing more will be pushed before `place` in an open partition: what lies between its last record and there needs no settling.
+    pub fn pass(&self, topic: &Str, partition: u32, place: Place) {
+        self.with(|state| state.deal.pass(topic, partition, place));
+    }
+
     /// How many records of this partition may be pushed now; of each partition if `None`. If none, the keeper is told when that changes.
     pub fn room(&self, partition: Option<(&Str, u32)>) -> usize {
         let state = self.state.lock();

@@ -22,6 +22,7 @@ use rdkafka::{
 use crate::{
     client::{Clients, Listening},
     decode::{Origin, decode},
+    native,
 };
 
 /// Names a lane, for as long as its bell exists.
@@ -90,7 +91,7 @@ struct Lane {
 pub(crate) enum Seen {
     /// The next record.
     Record(Record),
-    /// All that was committed when the broker was asked has come out.
+    /// All that was committed when the broker was asked has come out: [`Feed::passed`] says up to where.
     End,
     /// What is to be read next is not there: deleted by retention, or the topic was made anew. Reading has stopped.
     Lost,
@@ -179,6 +180,16 @@ impl Feed {
             Some(Ok(message)) => Ok(Some(Seen::Record(decode(origin, &message)))),
             Some(Err(problem)) => seen(problem).map(Some),
         }
+    }
+
+    /// Up to where everything of a lane has come out, be it records or markers of transactions; asked when its end is
+    /// [seen](Seen::End), and not known of a lane out of which nothing has come.
+    ///
+    /// librdkafka moves this place by what is taken out of the queue, a marker when it is skipped there (`rd_kafka_op_handle_std`): what
+    /// waits in the queue, and open transactions, which never enter it, lie behind. An end proves that it is this assignment's.
+    pub(crate) fn passed(&self, lane: LaneId) -> Option<u64> {
+        let Lane { origin, partition, .. } = self.lanes.get(&lane)?;
+        native::position(&self.consumer, &origin.topic, *partition)
     }
 
     /// Serves what concerns no partition, the log above all: after it everything is heard that was logged before the last record that
