@@ -47,7 +47,7 @@ struct Lane {
     at: u64,
     /// A record or an end has come since the last comparison.
     stirred: bool,
-    /// The end at the last comparison: when nothing stirs, what lies before it is no record (a transaction's marker, say).
+    /// The end at the last comparison: when nothing stirs, what lies before it is no record (compaction took it, say).
     explained: u64,
     stalls: u32,
 }
