@@ -182,11 +182,12 @@ impl Feed {
         }
     }
 
-    /// Up to where everything of a lane has come out, be it records or markers of transactions; asked when its end is
-    /// [seen](Seen::End), and not known of a lane out of which nothing has come.
+    /// Up to where all of a lane has come out, records and markers of transactions alike. Asked when its end is [seen](Seen::End); `None`
+    /// for a lane out of which nothing has come.
     ///
-    /// librdkafka moves this place by what is taken out of the queue, a marker when it is skipped there (`rd_kafka_op_handle_std`): what
-    /// waits in the queue, and open transactions, which never enter it, lie behind. An end proves that it is this assignment's.
+    /// librdkafka moves this place only with what is taken out of the queue, markers too, though it keeps them to itself
+    /// (`rd_kafka_op_handle_std`): what still waits there, and open transactions, of which nothing enters it, are not covered. Before an
+    /// end it might still be an earlier assignment's, which is forgotten when that stops.
     pub(crate) fn passed(&self, lane: LaneId) -> Option<u64> {
         let Lane { origin, partition, .. } = self.lanes.get(&lane)?;
         native::position(&self.consumer, &origin.topic, *partition)

@@ -21,8 +21,8 @@ pub(crate) fn never_left(message: &BorrowedMessage<'_>) -> bool {
     status == RD_KAFKA_MSG_STATUS_NOT_PERSISTED
 }
 
-/// The offset after the last record or marker that was taken out of a partition's queue, if one was. rdkafka asks librdkafka's own
-/// thread first which partitions are assigned, and then for all of them.
+/// The offset after the last record or marker that was taken out of a partition's queue, if one was. rdkafka's own `position` waits for
+/// another thread, and asks for all partitions at once.
 pub(crate) fn position(consumer: &BaseConsumer<impl ConsumerContext>, topic: &str, partition: u32) -> Option<u64> {
     let mut list = TopicPartitionList::with_capacity(1);
     list.add_partition(topic, partition as i32);

@@ -1,11 +1,6 @@
 //! Transactions of other programs: aborted records and markers are no records, and no reader waits for what they hide.
 
-use std::{
-    future::poll_fn,
-    num::NonZeroUsize,
-    sync::Arc,
-    task::Poll::{Pending, Ready},
-};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use meshgate_api::{
     Str,
@@ -15,7 +10,7 @@ use meshgate_api::{
 };
 use meshgate_conformance::{
     groups::{ack_all, hold, hold_what_comes, join},
-    subscribe, take,
+    subscribe, take, take_all,
 };
 use rdkafka::{
     ClientConfig,
@@ -81,29 +76,6 @@ fn values<'a>(records: impl IntoIterator<Item = &'a Arc<Record>>) -> Vec<String>
     data.map(|data| String::from_utf8_lossy(data).into_owned()).collect()
 }
 
-/// What comes until the reader says that nothing more is stored.
-async fn read_to_the_end(reader: &mut dyn Subscription) -> Vec<String> {
-    read_until(reader, |reader| reader.is_at_end()).await
-}
-
-async fn read_until(reader: &mut dyn Subscription, is_there: impl Fn(&dyn Subscription) -> bool) -> Vec<String> {
-    let mut records = Vec::new();
-    let reading = poll_fn(|cx| {
-        loop {
-            match reader.poll_next(cx, MAX) {
-                Ready(next) => {
-                    let deliveries = next.expect("reading goes on").deliveries;
-                    records.extend(deliveries.into_iter().map(|delivery| delivery.record));
-                }
-                Pending if is_there(reader) => return Ready(()),
-                Pending => return Pending,
-            }
-        }
-    });
-    timeout(PATIENCE, reading).await.expect("the end is known in time");
-    values(&records)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn are_read_when_they_are_committed() {
     let scene = scene().await;
@@ -131,15 +103,18 @@ async fn live_reading_knows_the_end_behind_their_markers() {
     let mut standing = scene.subscribe(Start::Latest).await; // all that comes is in the live buffer
     scene.commit(&["a", "b"]);
     let mut first = scene.subscribe(Start::Earliest).await;
-    assert_eq!(read_to_the_end(&mut *first).await, ["a", "b"]);
+    assert_eq!(values(&take_all(&mut *first).await), ["a", "b"]);
     assert_eq!(first.positions(), &scene.at(3));
     scene.abort(&["c"]);
-    // The broker answers before it has written the marker.
-    let is_behind_it = |reader: &dyn Subscription| *reader.positions() == scene.at(5);
-    assert_eq!(read_until(&mut *standing, is_behind_it).await, ["a", "b"]);
+    assert_eq!(values(&take_all(&mut *standing).await), ["a", "b"]);
+    while *standing.positions() != scene.at(5) {
+        // The broker answers before it has written the marker.
+        let moved = timeout(PATIENCE, standing.next(MAX)).await.expect("in time").expect("reading goes on");
+        assert!(moved.deliveries.is_empty() && moved.at_end);
+    }
     for (offset, expected) in [(0, &["a", "b"][..]), (1, &["b"]), (2, &[]), (3, &[]), (4, &[]), (5, &[])] {
         let mut reader = scene.subscribe(Start::After(scene.at(offset))).await;
-        assert_eq!(read_to_the_end(&mut *reader).await, expected, "from {offset}");
+        assert_eq!(values(&take_all(&mut *reader).await), expected, "from {offset}");
         assert_eq!(reader.positions(), &scene.at(5), "from {offset}");
     }
     assert_eq!(gauge(&scene.connector, "private_readers"), 0, "it was live reading");
@@ -147,7 +122,7 @@ async fn live_reading_knows_the_end_behind_their_markers() {
     // What is under way is not passed.
     scene.begin(&["d", "e"]);
     let mut before = scene.subscribe(Start::After(scene.at(2))).await;
-    assert_eq!(read_to_the_end(&mut *before).await, [""; 0]);
+    assert_eq!(values(&take_all(&mut *before).await), [""; 0]);
     assert_eq!(before.positions(), &scene.at(5));
     scene.producer.commit_transaction(PATIENCE).expect("committed");
     for reader in [&mut standing, &mut first, &mut before] {
@@ -174,7 +149,7 @@ async fn readers_that_come_again_and_again_miss_nothing() {
             while read.len() < expected.len() {
                 assert!(Instant::now() < deadline, "{read:?} come in time");
                 let mut reader = scene.subscribe(Start::After(positions.clone())).await;
-                read.extend(read_to_the_end(&mut *reader).await);
+                read.extend(values(&take_all(&mut *reader).await));
                 positions = reader.positions().clone();
             }
         }
