@@ -128,6 +128,11 @@ impl Group {
         settled.iter().for_each(|record| self.keeper.settled(record));
     }
 
+    /// Nothing more will be pushed before `place` in an open partition: what lies between its last record and there needs no settling.
+    pub fn pass(&self, topic: &Str, partition: u32, place: Place) {
+        self.with(|state| state.deal.pass(topic, partition, place));
+    }
+
     /// Whether records may be pushed now, as far as all partitions together go. If not, the keeper is told when that changes.
     pub fn has_room(&self) -> bool {
         let state = self.state.lock();

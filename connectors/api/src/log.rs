@@ -75,6 +75,8 @@ struct Lane {
     holds: u32,
     /// Sequence numbers of its entries.
     entries: VecDeque<u64>,
+    /// Nothing more will come before it, whatever comes last.
+    passed: Place,
     removed: bool,
     followers: Arc<Vec<Arc<Alarm>>>,
 }
@@ -200,6 +202,7 @@ impl Appender<'_> {
             forgotten: 0,
             holds,
             entries: VecDeque::new(),
+            passed: floor,
             removed: false,
             followers: Arc::default(),
         });
@@ -229,8 +232,24 @@ impl Appender<'_> {
         while let Some(oldest) = self.log.as_mut().and_then(|log| log.make_room()) {
             self.forgotten.push(oldest);
         }
+        self.touch(lane);
+    }
+
+    /// Nothing more will be appended before `place` in this lane: what lies between its last record and there is no record. Who has read
+    /// all of it goes on there.
+    pub fn pass(&mut self, topic: &str, partition: u32, place: Place) {
         let log = self.log();
-        let followers = &log.lanes[lane].followers;
+        if let Some(id) = log.lane(topic, partition)
+            && log.lanes[id].passed < place
+        {
+            log.lanes[id].passed = place;
+            self.touch(id);
+        }
+    }
+
+    /// Has the followers of this lane woken.
+    fn touch(&mut self, lane: LaneId) {
+        let followers = &self.log().lanes[lane].followers;
         if !followers.is_empty() {
             let followers = followers.clone();
             if !self.touched.iter().any(|touched| Arc::ptr_eq(touched, &followers)) {

@@ -3,7 +3,7 @@
 //! What a kind of broker cannot do is a declared [`Capabilities`](meshgate_api::connector::Capabilities) entry; a test that needs it
 //! then checks that the connector refuses it, instead of being skipped.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{future::poll_fn, num::NonZeroUsize, sync::Arc, task::Poll, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -157,6 +157,21 @@ pub async fn take(subscription: &mut dyn Subscription, count: usize) -> Vec<Arc<
         records.extend(next.expect("reading goes on").deliveries.into_iter().map(|delivery| delivery.record));
     }
     records
+}
+
+/// Reads until all that was stored is there.
+pub async fn take_all(subscription: &mut dyn Subscription) -> Vec<Arc<Record>> {
+    let mut records = Vec::new();
+    loop {
+        let next = poll_fn(|cx| match subscription.poll_next(cx, NonZeroUsize::MAX) {
+            Poll::Pending if subscription.is_at_end() => Poll::Ready(None),
+            next => next.map(Some),
+        });
+        let next = tokio::time::timeout(PATIENCE, next).await;
+        let next = next.unwrap_or_else(|_| panic!("all records come in time, there are {}", records.len()));
+        let Some(next) = next else { return records };
+        records.extend(next.expect("reading goes on").deliveries.into_iter().map(|delivery| delivery.record));
+    }
 }
 
 /// The ids of `count` records, in the order of reading.

@@ -22,6 +22,7 @@ use rdkafka::{
 use crate::{
     client::{Clients, Listening},
     decode::{Origin, decode},
+    native,
 };
 
 /// Names a lane, for as long as its bell exists.
@@ -90,7 +91,7 @@ struct Lane {
 pub(crate) enum Seen {
     /// The next record.
     Record(Record),
-    /// All that was committed when the broker was asked has come out.
+    /// All that was committed when the broker was asked has come out: [`Feed::passed`] says up to where.
     End,
     /// What is to be read next is not there: deleted by retention, or the topic was made anew. Reading has stopped.
     Lost,
@@ -179,6 +180,17 @@ impl Feed {
             Some(Ok(message)) => Ok(Some(Seen::Record(decode(origin, &message)))),
             Some(Err(problem)) => seen(problem).map(Some),
         }
+    }
+
+    /// Up to where all of a lane has come out, records and markers of transactions alike. Asked when its end is [seen](Seen::End); `None`
+    /// for a lane out of which nothing has come.
+    ///
+    /// librdkafka moves this place only with what is taken out of the queue, markers too, though it keeps them to itself
+    /// (`rd_kafka_op_handle_std`): what still waits there, and open transactions, of which nothing enters it, are not covered. Before an
+    /// end it might still be an earlier assignment's, which is forgotten when that stops.
+    pub(crate) fn passed(&self, lane: LaneId) -> Option<u64> {
+        let Lane { origin, partition, .. } = self.lanes.get(&lane)?;
+        native::position(&self.consumer, &origin.topic, *partition)
     }
 
     /// Serves what concerns no partition, the log above all: after it everything is heard that was logged before the last record that

@@ -4,10 +4,13 @@
 use std::{ffi::CStr, ptr, slice};
 
 use rdkafka::{
+    Offset, TopicPartitionList,
     bindings::{
         rd_kafka_header_get_all, rd_kafka_message_headers, rd_kafka_message_status,
-        rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED, rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
+        rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED, rd_kafka_position,
+        rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
     },
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
     message::BorrowedMessage,
 };
 
@@ -16,6 +19,20 @@ pub(crate) fn never_left(message: &BorrowedMessage<'_>) -> bool {
     // SAFETY: the pointer is that of a delivery report, which lives at least as long as `message`; the function only reads it.
     let status = unsafe { rd_kafka_message_status(message.ptr()) };
     status == RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}
+
+/// The offset after the last record or marker that was taken out of a partition's queue, if one was. rdkafka's own `position` waits for
+/// another thread, and asks for all partitions at once.
+pub(crate) fn position(consumer: &BaseConsumer<impl ConsumerContext>, topic: &str, partition: u32) -> Option<u64> {
+    let mut list = TopicPartitionList::with_capacity(1);
+    list.add_partition(topic, partition as i32);
+    // SAFETY: both pointers live until the end of this function; librdkafka looks up the list's partition and writes its offset there.
+    let answer = unsafe { rd_kafka_position(consumer.client().native_ptr(), list.ptr()) };
+    let offset = (answer == RD_KAFKA_RESP_ERR_NO_ERROR).then(|| list.elements().first().map(|at| at.offset()));
+    match offset.flatten() {
+        Some(Offset::Offset(offset)) => u64::try_from(offset).ok(),
+        _ => None,
+    }
 }
 
 /// Calls `each` with name and value of every header. A name ends at its first zero byte and need not be UTF-8: rdkafka panics over that.

@@ -265,8 +265,11 @@ impl Subscription for Reader {
                 }
                 Source::Live(follower) => match ready!(follower.poll_read(cx, max, &mut records)) {
                     Ok(at_end) => {
+                        let passed = follower.take_passed();
                         self.check_continuity(&records)?;
-                        return Poll::Ready(Ok(self.deliver(records, at_end)));
+                        let deliveries = self.deliver(records, at_end);
+                        passed.iter().for_each(|at| self.positions.set(at.clone()));
+                        return Poll::Ready(Ok(deliveries));
                     }
                     Err(_) => self.source = Source::Nothing,
                 },

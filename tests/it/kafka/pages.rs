@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{create, gateway, gateway_with, publish};
+use super::{
+    create, gateway, gateway_with,
+    plain::{bare, write},
+    publish,
+};
 use crate::harness::{
     broker::Broker,
     gateway::{Gateway, problem},
@@ -59,6 +63,26 @@ async fn one_cursor_covers_all_topics_and_partitions() {
     assert_eq!(by_key(&pages), whole(&[("a", 100), ("b", 100), ("c", 100)]));
     let empty = pages.last().expect("a page").following(&gateway).await;
     assert_eq!((empty.events.len(), empty.is_end), (0, true));
+}
+
+#[tokio::test]
+async fn the_last_one_is_known_where_a_topic_ends_with_a_transaction() {
+    let topic = topic("pages-transactions", 1);
+    let gateway = gateway(&format!("channel: in, to: [{{ connector: kafka, topic: {topic} }}]")).await;
+    let mut live = Stream::open(&gateway, "in").await; // the pages are read out of the live buffer, too
+    write(&topic, &["--transaction", "commit"], &[bare("1"), bare("2")]);
+    live.events(2).await;
+    let page = Page::read(&gateway, "in?from=earliest").await;
+    assert_eq!((page.events.len(), page.is_end), (2, true));
+    write(&topic, &["--transaction", "abort"], &[bare("3")]);
+    let none = page.following(&gateway).await;
+    assert_eq!((none.events.len(), none.is_end), (0, true));
+    let again = none.following(&gateway).await;
+    assert_eq!((again.events.len(), again.is_end), (0, true));
+    write(&topic, &["--transaction", "commit"], &[bare("4")]);
+    live.events(1).await;
+    let page = again.following(&gateway).await;
+    assert_eq!((page.events.len(), page.is_end), (1, true));
 }
 
 #[tokio::test]

@@ -57,8 +57,7 @@ pub trait Subscription: Send {
     /// Where reading would go on after all that [`poll_next`](Self::poll_next) has returned.
     fn positions(&self) -> &Positions;
 
-    /// Whether it has returned all that was stored when it began or, later, when it was polled last. Markers of transactions at the end
-    /// of a topic may keep it from being sure.
+    /// Whether it has returned all that was stored when it began or, later, when it was polled last.
     fn is_at_end(&self) -> bool;
 
     /// Fetches no more; what was delivered may still be settled.

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Str,
     connector::{READ_BYTES, Record},
-    position::Position,
+    position::{Place, Position},
 };
 
 mod line;
@@ -232,6 +232,14 @@ impl Deal {
             }
         }
         true
+    }
+
+    /// The next record of an open partition comes at `place` or later.
+    pub(super) fn pass(&mut self, topic: &Str, number: u32, place: Place) {
+        let id = self.names.get(&(topic.clone(), number));
+        if let Some(partition) = id.and_then(|id| self.partitions.get_mut(id)) {
+            partition.window.pass(place);
+        }
     }
 
     // Members.

@@ -35,6 +35,11 @@ impl Window {
         !is_settled
     }
 
+    /// There are no more records before `place`.
+    pub(super) fn pass(&mut self, place: Place) {
+        self.next = self.next.max(place);
+    }
+
     pub(super) fn settle(&mut self, number: u64) {
         if let Ok(at) = self.slots.binary_search_by_key(&number, |slot| slot.number) {
             self.slots[at].is_settled = true;

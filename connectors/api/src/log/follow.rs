@@ -12,7 +12,7 @@ use super::{Alarm, Entry, Inner, Lane, LaneId, LaneState, Log};
 use crate::{
     Str,
     connector::{READ_BYTES, Record},
-    position::Place,
+    position::{Place, Position, Positions},
     topic::TopicSet,
 };
 
@@ -47,6 +47,8 @@ pub struct Follower {
     wake: Arc<Alarm>,
     /// Had read all, the last time it looked.
     is_at_end: bool,
+    /// Where it has gone on without a record, since that was asked last.
+    passed: Positions,
 }
 
 impl Log {
@@ -83,7 +85,7 @@ impl Follower {
         }
         Arc::make_mut(&mut inner.followers).push(wake.clone());
         let lanes_seen = inner.lanes.len();
-        Self { log: log.clone(), topics, lanes, lanes_seen, at, wake, is_at_end: false }
+        Self { log: log.clone(), topics, lanes, lanes_seen, at, wake, is_at_end: false, passed: Positions::default() }
     }
 
     fn behind(&self, inner: &Inner) -> Option<Behind> {
@@ -99,7 +101,7 @@ impl Follower {
         if let Some(behind) = self.behind(&inner) {
             return Err(behind);
         }
-        let Self { lanes, at, .. } = self;
+        let Self { lanes, at, passed, .. } = self;
         *at = (*at).max(inner.first);
         let end = inner.end();
         let mut budget = Budget::new(max);
@@ -125,11 +127,14 @@ impl Follower {
             }
         }
         *at = end;
+        for (lane, place) in lanes {
+            inner.lanes[*lane].pass(place, passed);
+        }
         Ok(true)
     }
 
-    /// The same, ready once there is a record or the reader is behind. What has not changed since it was read to its end is not
-    /// looked at again.
+    /// The same, ready once there is a record, it has passed something ([`take_passed`](Self::take_passed)), or the reader is behind. What
+    /// has not changed since it was read to its end is not looked at again.
     pub fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
@@ -139,10 +144,16 @@ impl Follower {
         loop {
             ready!(self.poll_stirred(cx));
             self.is_at_end = self.read(max, records)?;
-            if !records.is_empty() {
+            if !(records.is_empty() && self.passed.is_empty()) {
                 return Poll::Ready(Ok(self.is_at_end));
             }
         }
+    }
+
+    /// Where it goes on in lanes that have nothing more before these places ([`Appender::pass`](super::Appender::pass)), after all that it
+    /// has read. Each is told once.
+    pub fn take_passed(&mut self) -> Positions {
+        std::mem::take(&mut self.passed)
     }
 
     /// Whether it had read all when it looked last.
@@ -289,6 +300,14 @@ impl Lane {
 
     fn is_behind(&self, place: Place) -> bool {
         self.removed || place < self.floor
+    }
+
+    /// Moves a reader that has read all of the lane to where that goes on.
+    fn pass(&self, place: &mut Place, passed: &mut Positions) {
+        if *place < self.passed {
+            *place = self.passed;
+            passed.set(Position { topic: self.topic.clone(), partition: self.partition, place: self.passed });
+        }
     }
 
     fn behind(&self) -> Behind {

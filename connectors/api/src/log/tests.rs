@@ -128,6 +128,41 @@ async fn looks_again_only_at_what_has_changed() {
     drop(held);
 }
 
+#[tokio::test]
+async fn passes_what_is_no_record_when_all_before_is_read() {
+    let log = log(100);
+    let mut follower = log.follow(both(), |lane| lane.floor).expect("nothing is missing");
+    let mut appender = log.appender();
+    (0..2).for_each(|offset| appender.append(record("a", 0, offset)));
+    appender.append(record("b", 0, 0));
+    appender.pass("a", 0, Place::offset(3));
+    appender.pass("elsewhere", 0, Place::offset(9));
+    drop(appender);
+    let passed = |offset| [Position { topic: "a".into(), partition: 0, place: Place::offset(offset) }].into_iter();
+    for (max, id, expected) in [(1, "a0-0", None), (1, "a0-1", None), (9, "b0-0", Some(3)), (9, "", None)] {
+        assert_eq!(ids(&mut follower, max).expect("nothing is missing").join(" "), id);
+        assert_eq!(follower.take_passed(), expected.into_iter().flat_map(passed).collect(), "{id}");
+    }
+
+    let mut records = Records::new();
+    let max = NonZeroUsize::new(9).expect("not zero");
+    let mut poll = |follower: &mut Follower| poll_fn(|cx| follower.poll_read(cx, max, &mut records)).now_or_never();
+    assert_eq!(poll(&mut follower), None);
+    log.appender().pass("a", 0, Place::offset(2)); // it was further on already
+    assert_eq!(poll(&mut follower), None);
+    log.appender().pass("a", 0, Place::offset(5));
+    assert_eq!(poll(&mut follower), Some(Ok(true)), "it is woken");
+    assert_eq!(follower.take_passed(), passed(5).collect());
+    assert_eq!(poll(&mut follower), None);
+    log.appender().append(record("a", 0, 5));
+    assert_eq!(poll(&mut follower), Some(Ok(true)));
+    assert!(follower.take_passed().is_empty());
+
+    let mut only = log.follow(TopicSet::one("a"), |_| Place::offset(2)).expect("it is all there");
+    assert_eq!(ids(&mut only, 9).as_deref(), Ok(&["a0-5".to_owned()][..]));
+    assert!(only.take_passed().is_empty(), "the record is further on");
+}
+
 #[test]
 fn forgets_followers_that_left() {
     let log = log(100);

@@ -343,11 +343,11 @@ impl Thread {
                 self.halted.insert(id);
                 return Ok(());
             }
-            let mut records = Vec::new();
+            let (mut records, mut passed) = (Vec::new(), None);
             while records.len() < room {
                 match feed.take(id)? {
                     None => break,
-                    Some(Seen::End) => {} // more may have come since
+                    Some(Seen::End) => passed = feed.passed(id), // more may have come since
                     Some(Seen::Record(record)) => records.push(Arc::new(record)),
                     Some(Seen::Lost) => return Err(Broken(format!("the next record of {topic} {partition} is gone"))),
                     Some(Seen::Fault(code)) => {
@@ -359,6 +359,9 @@ impl Thread {
             self.heed_changes()?;
             let is_all = records.len() < room;
             self.local.group.push(records);
+            if let Some(passed) = passed {
+                self.local.group.pass(&topic, partition, Place::offset(passed));
+            }
             if is_all {
                 return Ok(());
             }

@@ -47,7 +47,7 @@ struct Lane {
     at: u64,
     /// A record or an end has come since the last comparison.
     stirred: bool,
-    /// The end at the last comparison: when nothing stirs, what lies before it is no record (a transaction's marker, say).
+    /// The end at the last comparison: when nothing stirs, what lies before it is no record (compaction took it, say).
     explained: u64,
     stalls: u32,
 }
@@ -146,7 +146,7 @@ impl Thread {
     fn read(&mut self, id: LaneId) -> Result<(), Broken> {
         let Some(feed) = &self.feed else { return Ok(()) };
         let Some((topic, partition)) = feed.name(id) else { return Ok(()) };
-        let (topic, mut records, mut lost) = (topic.clone(), Vec::new(), false);
+        let (topic, mut records, mut passed, mut lost) = (topic.clone(), Vec::new(), None, false);
         let Some(lane) = self.topics.get_mut(&topic).and_then(|topic| topic.lanes.get_mut(&partition)) else {
             return Ok(());
         };
@@ -157,7 +157,11 @@ impl Thread {
                     lane.at = record.next.offset;
                     records.push(Arc::new(record));
                 }
-                Seen::End => lane.stirred = true,
+                Seen::End => {
+                    lane.stirred = true;
+                    passed = feed.passed(id);
+                    lane.at = lane.at.max(passed.unwrap_or_default());
+                }
                 Seen::Lost => lost = true,
                 Seen::Fault(code) => {
                     self.shared.figures.lock().faults += 1;
@@ -175,17 +179,22 @@ impl Thread {
         if !self.is_open(&topic, partition) {
             return Ok(()); // what was read may be the new topic's, and comes again
         }
-        self.append(records);
+        self.append(&topic, partition, records, passed);
         if lost {
             self.interrupt(&topic, partition)?;
         }
         Ok(())
     }
 
-    fn append(&self, records: Vec<Arc<Record>>) {
-        if !records.is_empty() {
-            let mut log = self.log.appender();
-            records.into_iter().for_each(|record| log.append(record));
+    /// Readers pass what is no record only after the records before it.
+    fn append(&self, topic: &str, partition: u32, records: Vec<Arc<Record>>, passed: Option<u64>) {
+        if records.is_empty() && passed.is_none() {
+            return;
+        }
+        let mut log = self.log.appender();
+        records.into_iter().for_each(|record| log.append(record));
+        if let Some(passed) = passed {
+            log.pass(topic, partition, Place::offset(passed));
         }
     }
 

@@ -8,7 +8,6 @@ mod broker;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     env,
-    num::NonZeroUsize,
     process::Command,
     sync::{
         Arc,
@@ -23,7 +22,7 @@ use meshgate_api::{
     outcome::Outcome,
     topic::TopicSet,
 };
-use meshgate_conformance::{event, groups, ids, outbound, store_ids, subscribe, take, take_ids};
+use meshgate_conformance::{event, groups, ids, outbound, store_ids, subscribe, take, take_all, take_ids};
 use tokio::{sync::Mutex, time::sleep};
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -110,19 +109,14 @@ async fn what_was_confirmed_is_there_and_what_was_refused_is_not() {
     assert!(counts.contains_key(&Fate::Stored) && counts.contains_key(&Fate::Unavailable), "{counts:?}");
 
     let mut reader = subscribe(&*connector, TopicSet::one(topic), Start::Earliest).await;
-    let (mut at_end, mut newest) = (false, HashMap::new());
-    while !at_end {
-        let next = tokio::time::timeout(PATIENCE, reader.next(NonZeroUsize::MAX)).await.expect("in time");
-        let next = next.expect("reading goes on");
-        at_end = next.at_end;
-        for delivery in next.deliveries {
-            let id = delivery.record.message.event.id.to_string();
-            let (key, number) = id.split_once('/').expect("two parts");
-            let number: u32 = number.parse().expect("a number");
-            let before = newest.insert(key.to_owned(), number);
-            assert!(before.is_none_or(|before| before < number), "{id} after {before:?}");
-            assert_ne!(fates.remove(&id), Some(Fate::Unavailable), "{id} was refused, and is there");
-        }
+    let mut newest = HashMap::new();
+    for record in take_all(&mut *reader).await {
+        let id = record.message.event.id.to_string();
+        let (key, number) = id.split_once('/').expect("two parts");
+        let number: u32 = number.parse().expect("a number");
+        let before = newest.insert(key.to_owned(), number);
+        assert!(before.is_none_or(|before| before < number), "{id} after {before:?}");
+        assert_ne!(fates.remove(&id), Some(Fate::Unavailable), "{id} was refused, and is there");
     }
     let missing: Vec<_> = fates.iter().filter(|(_, fate)| **fate == Fate::Stored).collect();
     assert!(missing.is_empty(), "confirmed and not there: {missing:?}");

@@ -120,6 +120,11 @@ pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
+/// What a gauge of the connector shows.
+pub(crate) fn gauge(connector: &Arc<dyn Connector>, name: &str) -> u64 {
+    connector.gauges().into_iter().find(|(known, _)| *known == name).expect("it is told").1
+}
+
 /// Runs a script with the Python that has a plain Kafka client, and gives what it prints.
 pub(crate) fn python(script: &str, arguments: &[&str]) -> String {
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/python");

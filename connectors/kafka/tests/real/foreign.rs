@@ -1,6 +1,6 @@
 //! What other programs write into a topic never stops a reader.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use meshgate_api::{
     Str,
@@ -15,7 +15,7 @@ use rdkafka::{
     producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer},
 };
 
-use crate::broker::{Broker, PATIENCE, fresh_name, python, until};
+use crate::broker::{Broker, PATIENCE, fresh_name, python};
 
 struct Scene {
     broker: Broker,
@@ -99,42 +99,6 @@ async fn nulls_and_giants_are_read() {
         assert_eq!(records[1].message.event.data.as_deref(), Some(&b""[..]));
         assert_eq!(records[2].message.event.data.as_deref(), Some(&giant[..]));
     }
-}
-
-/// Aborted records and markers are no records, and no reader waits for what they hide.
-#[tokio::test(flavor = "multi_thread")]
-async fn transactions_are_read_when_they_are_committed() {
-    let scene = scene(&[]).await;
-    let topic = scene.topic.clone();
-    let producer = scene.producer(&[("transactional.id", &topic)]);
-    producer.init_transactions(PATIENCE).expect("a transactional producer");
-    let transaction = |value: &str, commit: bool| {
-        producer.begin_transaction().expect("begun");
-        let record = BaseRecord::<[u8], str>::to(&topic).payload(value);
-        producer.send(record).map_err(|(problem, _)| problem).expect("taken");
-        producer.flush(PATIENCE).expect("sent");
-        let ended = if commit { producer.commit_transaction(PATIENCE) } else { producer.abort_transaction(PATIENCE) };
-        ended.expect("ended");
-    };
-    transaction("kept", true);
-    transaction("aborted", false);
-    let read = scene.read(1).await;
-    assert_eq!(read[0].message.event.data.as_deref(), Some(&b"kept"[..]));
-
-    // From there nothing is to be read up to the end: the reader goes over to live reading nonetheless.
-    let after = Start::After(
-        [meshgate_api::position::Position { place: read[0].next, ..read[0].position.clone() }].into_iter().collect(),
-    );
-    let other = scene.broker.connector(Limits::default(), &[]).await;
-    let mut reader = subscribe(&*other, TopicSet::one(topic.clone()), after).await;
-    let private = || other.gauges().iter().find(|(name, _)| *name == "private_readers").map(|(_, readers)| *readers);
-    assert_eq!(private(), Some(1));
-    let max = NonZeroUsize::new(10).expect("not zero");
-    let moved = tokio::time::timeout(PATIENCE, reader.next(max)).await.expect("in time").expect("reading goes on");
-    assert!(moved.deliveries.is_empty() && moved.at_end);
-    until("it is live", || private() == Some(0)).await;
-    transaction("next", true);
-    assert_eq!(take(&mut *reader, 1).await[0].message.event.data.as_deref(), Some(&b"next"[..]));
 }
 
 /// What compaction removed is not gone.

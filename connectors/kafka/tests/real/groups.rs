@@ -20,7 +20,7 @@ use meshgate_conformance::{
 use parking_lot::Mutex;
 use tokio::{task::JoinHandle, time::Instant};
 
-use crate::broker::{Broker, PATIENCE, fresh_name, until};
+use crate::broker::{Broker, PATIENCE, fresh_name, gauge, until};
 
 struct Scene {
     broker: Broker,
@@ -42,10 +42,6 @@ impl Scene {
     async fn join(&self, replica: &Arc<dyn Connector>) -> Box<dyn Subscription> {
         join(&**replica, TopicSet::one(self.topic.clone()), Start::Latest, &self.group).await
     }
-}
-
-fn gauge(connector: &Arc<dyn Connector>, name: &str) -> u64 {
-    connector.gauges().into_iter().find(|(known, _)| *known == name).expect("it is told").1
 }
 
 /// What all members together were given and have confirmed.

@@ -5,6 +5,7 @@ mod foreign;
 mod groups;
 mod publishing;
 mod reading;
+mod transactions;
 
 use std::sync::Arc;
 

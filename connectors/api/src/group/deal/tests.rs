@@ -220,6 +220,26 @@ fn one_read_of_large_records_does_not_take_what_others_are_to_have() {
 }
 
 #[test]
+fn what_is_no_record_is_passed_once_all_before_it_is_settled() {
+    let (mut deal, now) = (deal(100), Instant::now());
+    let (member, topic) = (deal.join(now), Str::from("topic"));
+    push_all(&mut deal, 0..2);
+    deal.pass(&topic, 0, Place::offset(3));
+    deal.pass(&topic, 1, Place::offset(3)); // is not open
+    let taken = deal.take(member, ALL, now);
+    for (delivery, expected) in [(1, 0), (0, 3)] {
+        deal.settle(taken[delivery].0, End::Settled, now);
+        assert_eq!(low(&deal), expected);
+    }
+    push_all(&mut deal, 3..4);
+    assert_eq!(low(&deal), 3);
+    let taken = deal.take(member, ALL, now);
+    deal.settle(taken[0].0, End::Settled, now);
+    deal.pass(&topic, 0, Place::offset(2));
+    assert_eq!(low(&deal), 4, "never back");
+}
+
+#[test]
 fn who_asks_for_nothing_gets_little_read_ahead() {
     let (mut deal, now) = (deal(100_000), Instant::now());
     let member = deal.join(now);
