@@ -172,13 +172,11 @@ impl Flow {
             return Some(left.swap_remove(at).source);
         }
         for left in left.iter_mut().filter(|left| is_its(left)) {
-            let stands = left.source.subscription.positions().iter();
-            stands
-                .filter(|at| after.get(&at.topic, at.partition).is_none())
-                .cloned()
-                .collect::<Vec<_>>()
-                .into_iter()
-                .for_each(|at| after.set(at));
+            for at in left.source.subscription.positions().iter() {
+                if after.get(&at.topic, at.partition).is_none() {
+                    after.set(at.clone());
+                }
+            }
             left.elsewhere = Some(topics.clone());
         }
         None
@@ -212,10 +210,19 @@ impl Flow {
         if lingering.as_mut().is_some_and(|lingering| lingering.as_mut().poll(cx).is_ready()) {
             (*lingering, *left) = (None, Vec::new());
         }
-        for (number, left) in left.iter_mut().enumerate() {
-            if let Poll::Ready(Ok(arrived)) = left.source.subscription.poll_next(cx, READ_RECORDS) {
-                self.arrived = Arrived { of: Of::Left(number), deliveries: arrived.deliveries.into_iter() };
-                return Poll::Ready(());
+        let mut number = 0;
+        while let Some(each) = left.get_mut(number) {
+            match each.source.subscription.poll_next(cx, READ_RECORDS) {
+                Poll::Pending => number += 1,
+                Poll::Ready(Ok(arrived)) => {
+                    self.arrived = Arrived { of: Of::Left(number), deliveries: arrived.deliveries.into_iter() };
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Err(problem)) => {
+                    tracing::debug!(%problem, "what a reload has left cannot be read to its end");
+                    self.gateway.metrics.skip();
+                    left.swap_remove(number);
+                }
             }
         }
         match held_back.take() {
