@@ -39,6 +39,8 @@ fn destination(fields: &mut Fields<'_>) -> Option<DestinationSpec> {
     Some(destination)
 }
 
+const DIALECTS: &str = "`exact`, `prefix`, `suffix`, `sql`, `all`, `any`, `not`";
+
 fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
     match fields.only_key() {
         Some("exact") => fields.section("exact", attributes).required().map(FilterSpec::Exact),
@@ -48,10 +50,12 @@ fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
         Some("all") => fields.list("all", filter).required().map(FilterSpec::All),
         Some("any") => fields.list("any", filter).required().map(FilterSpec::Any),
         Some("not") => fields.section("not", filter).required().map(|filter| FilterSpec::Not(Box::new(filter))),
-        _ => {
-            fields.refuse(
-                "expected just one of `exact`, `prefix`, `suffix`, `sql`, `all`, `any`, `not`; several go into `all`",
-            );
+        other => {
+            let problem = match other {
+                Some(unknown) => format!("`{unknown}` is no filter dialect: use {DIALECTS}"),
+                None => format!("expected just one of {DIALECTS}; several go into `all`"),
+            };
+            fields.refuse(problem);
             fields.accept_unknown();
             None
         }
