@@ -34,7 +34,7 @@ fn values<'a>(headers: &'a Headers, name: &'static str) -> impl Iterator<Item = 
     headers
         .iter()
         .filter(move |(known, _)| known == name)
-        .map(|(_, value)| std::str::from_utf8(value).unwrap_or_default())
+        .map(|(_, value)| std::str::from_utf8(value).unwrap_or_default()) // an empty one cannot be read either
 }
 
 /// `version "-" trace-id "-" parent-id "-" trace-flags`, all in lower-case hexadecimal; a later version may say more behind it.

@@ -160,7 +160,7 @@ impl Thread {
                 Seen::End => {
                     lane.stirred = true;
                     passed = feed.passed(id);
-                    lane.at = lane.at.max(passed.unwrap_or_default());
+                    lane.at = passed.map_or(lane.at, |passed| passed.max(lane.at)); // unknown: it stays where it is
                 }
                 Seen::Lost => lost = true,
                 Seen::Fault(code) => {
