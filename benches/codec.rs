@@ -1,6 +1,6 @@
 //! What one event costs between its text and its parts: a request decoded, JSON for a subscriber, a cursor.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bytes::Bytes;
@@ -46,7 +46,7 @@ fn header_map(headers: &[(&'static str, &'static str)]) -> HeaderMap {
     headers.iter().map(pair).collect()
 }
 
-fn decode_one(headers: &HeaderMap, body: &Bytes) -> Message {
+fn decode_one(headers: &HeaderMap, body: &Bytes) -> Arc<Message> {
     match decode(headers, body.clone(), CHANNEL) {
         Ok(Decoded::One(message)) => message,
         other => panic!("the request holds one event, not {other:?}"),

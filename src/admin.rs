@@ -66,8 +66,9 @@ pub async fn serve(admin: Admin, address: String) -> Result<std::net::SocketAddr
                 Ok(server) => {
                     let told = bound.send(Ok(server.address()));
                     let (_never, forever) = crate::shutdown::drain();
+                    let router = router(admin);
                     if told.is_ok() {
-                        server.serve(router(admin), forever, || BOUNDS, Gauge::default()).await;
+                        server.serve(|| router.clone(), forever, || BOUNDS, Gauge::default()).await;
                     }
                 }
                 Err(problem) => drop(bound.send(Err(format!("{address}: {problem}")))),

@@ -81,7 +81,7 @@ pub async fn serve(
     listeners.push(("admin", bound.to_string()));
     let count = gateway.metrics.connections[Listener::Http as usize].clone();
     let http = Http::new(gateway.clone(), stopping.clone());
-    let serving = tokio::spawn(server.serve(http.service(), stopping, bounds(gateway.clone()), count));
+    let serving = tokio::spawn(server.serve(move || http.service(), stopping, bounds(gateway.clone()), count));
     let leaving = Leaving::default();
     let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));
     let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;

@@ -81,11 +81,11 @@ pub fn trace(headers: &HeaderMap) -> Headers {
 }
 
 /// What every listener asks of an event beyond its validity: its type is none of the gateway's own. Takes off [`META_EXTENSIONS`].
-pub fn admit(mut event: Event) -> Result<Event, DecodeError> {
+pub fn admit(event: &mut Event) -> Result<(), DecodeError> {
     if event.has_reserved_type() {
         let own = format!("must not begin with {}: such types are the gateway's own", event::RESERVED_TYPES);
-        return Err(InvalidEvent { id: Some(event.id), ..InvalidEvent::new("type", own) }.into());
+        return Err(InvalidEvent { id: Some(event.id.clone()), ..InvalidEvent::new("type", own) }.into());
     }
     event.extensions.retain(|(name, _)| !META_EXTENSIONS.contains(&&**name));
-    Ok(event)
+    Ok(())
 }

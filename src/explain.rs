@@ -3,6 +3,8 @@
 //! A request is read by the codec and asked of the routes as a publish over HTTP is. Not seen is what only a broker knows: whether it
 //! is there, whether it has the topic, what size it takes.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use meshgate_api::{
@@ -119,7 +121,7 @@ impl Setting<'_> {
         match decode(headers, body, channel) {
             Ok(Decoded::One(message)) => Explanation::one(self.ask(channel, message)),
             Ok(Decoded::Batch(messages)) => {
-                let fate = |message: Result<_, _>| message.map_or_else(unread, |message| self.ask(channel, message));
+                let fate = |message: Result<_, _>| message.map_or_else(unread, |message: Message| self.ask(channel, message.into()));
                 Explanation::Batch { events: messages.into_iter().map(fate).collect() }
             }
             Err(error) => Explanation::one(unread(error)),
@@ -127,7 +129,7 @@ impl Setting<'_> {
     }
 
     /// Asks the routes.
-    fn ask(&self, channel: &str, message: Message) -> Fate {
+    fn ask(&self, channel: &str, message: Arc<Message>) -> Fate {
         let event = &message.event;
         let about = About { id: event.id.clone(), source: event.source.clone(), kind: event.kind.clone() };
         let fate = Fate { event: Some(about), wrapped: message.wrapped, ..self.fate(channel) };

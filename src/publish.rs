@@ -14,7 +14,7 @@ use meshgate_api::{
     Str,
     connector::Batch,
     message::Message,
-    outcome::{Outcome, Outcomes},
+    outcome::Outcome,
     position::Position,
 };
 use scopeguard::{ScopeGuard, guard};
@@ -28,7 +28,7 @@ use crate::{
 
 mod underway;
 
-use underway::Underway;
+use underway::{Answer, Underway};
 
 /// An event to publish, or one that its listener could not read.
 pub type Submission = Result<Arc<Message>, Refused>;
@@ -77,8 +77,10 @@ pub struct Receipts {
 struct Lot {
     connector: usize,
     required: bool,
+    /// Empty once it was handed over.
     batch: Batch,
     of: Origins,
+    answer: Answer,
 }
 
 struct Origin {
@@ -88,6 +90,7 @@ struct Origin {
 }
 
 type Origins = SmallVec<[Origin; 1]>;
+type Lots = SmallVec<[Lot; 1]>;
 
 impl Receipts {
     /// The name of the route that took the event.
@@ -117,6 +120,33 @@ impl From<Refused> for Receipt {
     }
 }
 
+impl Receipt {
+    /// Takes what one destination answers.
+    fn add(&mut self, connector: usize, topic: Str, outcome: Outcome, is_first: bool) {
+        if let Outcome::Stored(position) = &outcome {
+            self.stored.push(Stored { connector, topic, position: position.clone() });
+        }
+        if is_first || outcome.badness() > self.outcome.badness() {
+            self.outcome = outcome;
+        }
+    }
+
+    /// What is stored in one place and not in another is neither safe to send again nor lost: say so.
+    fn sum_up(&mut self) {
+        if self.stored.is_empty() {
+            return;
+        }
+        let places = || self.stored.iter().map(|stored| &*stored.topic).collect::<Vec<_>>().join(", ");
+        match &mut self.outcome {
+            Outcome::Stored(_) | Outcome::Unknown { .. } => {}
+            Outcome::Rejected { detail, .. } => *detail = format!("{detail}; it is stored in {}", places()),
+            Outcome::Unavailable { detail, .. } => {
+                self.outcome = Outcome::unknown(format!("it is stored in {}, elsewhere not: {detail}", places()));
+            }
+        }
+    }
+}
+
 impl Gateway {
     /// Publishes messages in their order; each has its own outcome. Answers within `limits.publish_timeout`. What is served when it
     /// begins is what it works with to its end. Who drops it only stops waiting: the outcomes are counted, and `held` is kept until then.
@@ -130,17 +160,9 @@ impl Gateway {
         let spans = self.traces.open(listener, &mut submissions);
         let snapshot = self.now();
         let deadline = begun + answer_within(snapshot.limits.connectors.publish_timeout);
-        let mut receipts = SmallVec::new();
-        let mut lots: SmallVec<[Lot; 1]> = SmallVec::new();
-        for submission in submissions {
-            let number = receipts.len();
-            receipts.push(match submission {
-                Ok(message) => place(&snapshot, message, number, &mut lots),
-                Err(refused) => refused.into(),
-            });
-        }
-        let (lots, handed) = (lots.into_iter(), SmallVec::new());
-        let underway = Underway { listener, begun, deadline, spans, snapshot, receipts, lots, handed, held };
+        let (receipts, lots) = (SmallVec::new(), SmallVec::new());
+        let mut underway = Box::new(Underway { listener, begun, deadline, spans, snapshot, receipts, lots, held });
+        submissions.into_iter().for_each(|submission| underway.place(submission));
         let mut underway = guard(underway, |rest| rest.go_on(self.clone()));
         underway.run(self).await;
         ScopeGuard::into_inner(underway).finish(self)
@@ -172,21 +194,21 @@ fn answer_within(publish_timeout: Duration) -> Duration {
 }
 
 /// Adds a message's copies to the lots of their connectors.
-fn place(snapshot: &Snapshot, message: Arc<Message>, receipt: usize, lots: &mut SmallVec<[Lot; 1]>) -> Receipt {
+fn place(snapshot: &Snapshot, message: Arc<Message>, receipt: usize, lots: &mut Lots) -> Receipt {
     let id = message.event.id.clone();
     let (route, outcome) = match snapshot.router.route_counting(message, |route| snapshot.counters.filter_erred(route))
     {
         Ok(Routed { route, targets }) => {
             targets.into_iter().for_each(|target| add_to_lot(lots, target, receipt));
             // The configuration gives each route a required destination, whose outcome replaces this one.
-            (Some(route), Outcome::unknown("no destination answered"))
+            (Some(route), Outcome::unknown(""))
         }
         Err(refused) => (None, refused),
     };
     Receipt { id, route, outcome, stored: SmallVec::new() }
 }
 
-fn add_to_lot(lots: &mut SmallVec<[Lot; 1]>, target: Target, receipt: usize) {
+fn add_to_lot(lots: &mut Lots, target: Target, receipt: usize) {
     let Target { route, connector, required, outbound } = target;
     let origin = Origin { receipt, route, topic: outbound.topic.clone() };
     match lots.iter_mut().find(|lot| lot.connector == connector && lot.required == required) {
@@ -199,54 +221,8 @@ fn add_to_lot(lots: &mut SmallVec<[Lot; 1]>, target: Target, receipt: usize) {
             required,
             batch: SmallVec::from_iter([outbound]),
             of: SmallVec::from_iter([origin]),
+            answer: Answer::Untaken,
         }),
-    }
-}
-
-/// Receipts while outcomes come in.
-struct Collected {
-    receipts: SmallVec<[Receipt; 1]>,
-    answered: SmallVec<[bool; 8]>,
-}
-
-impl Collected {
-    fn new(receipts: SmallVec<[Receipt; 1]>) -> Self {
-        let answered = SmallVec::from_elem(false, receipts.len());
-        Self { receipts, answered }
-    }
-
-    fn add(&mut self, connector: usize, of: Origins, outcomes: Outcomes) {
-        debug_assert_eq!(of.len(), outcomes.len(), "a connector answers each event once");
-        for (Origin { receipt, topic, .. }, outcome) in of.into_iter().zip(outcomes) {
-            let answered = std::mem::replace(&mut self.answered[receipt], true);
-            let receipt = &mut self.receipts[receipt];
-            if let Outcome::Stored(position) = &outcome {
-                receipt.stored.push(Stored { connector, topic, position: position.clone() });
-            }
-            if !answered || outcome.badness() > receipt.outcome.badness() {
-                receipt.outcome = outcome;
-            }
-        }
-    }
-
-    /// What is stored in one place and not in another is neither safe to send again nor lost: say so.
-    fn finish(mut self) -> SmallVec<[Receipt; 1]> {
-        for receipt in &mut self.receipts {
-            if receipt.stored.is_empty() {
-                continue;
-            }
-            let stored = &receipt.stored;
-            let places = || stored.iter().map(|stored| &*stored.topic).collect::<Vec<_>>().join(", ");
-            match &mut receipt.outcome {
-                Outcome::Stored(_) | Outcome::Unknown { .. } => {}
-                Outcome::Rejected { detail, .. } => *detail = format!("{detail}; it is stored in {}", places()),
-                Outcome::Unavailable { detail, .. } => {
-                    receipt.outcome =
-                        Outcome::unknown(format!("it is stored in {}, elsewhere not: {detail}", places()));
-                }
-            }
-        }
-        self.receipts
     }
 }
 

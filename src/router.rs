@@ -30,6 +30,7 @@ mod compile;
 mod explain;
 mod filter;
 mod index;
+mod lasting;
 mod mould;
 mod owner;
 mod pattern;

@@ -24,7 +24,6 @@ use prometheus_client::{
         counter::{ConstCounter, Counter},
         family::Family,
         gauge::Gauge,
-        histogram::Histogram,
     },
     registry::{Registry, Unit},
 };
@@ -35,8 +34,10 @@ use crate::{
 };
 
 pub(crate) mod exposition;
+mod latency;
 mod logs;
 mod traces;
+use latency::Latency;
 pub use logs::{LogFormat, start_logging};
 pub use traces::{Spans, Traces};
 
@@ -57,7 +58,7 @@ pub struct Metrics {
     deliver: Counters,
     route_errors: Counters,
     /// By listener and outcome.
-    publish_seconds: Vec<[Histogram; OUTCOME_NAMES.len()]>,
+    publish_seconds: Vec<[Latency; OUTCOME_NAMES.len()]>,
     /// Open connections by listener.
     pub connections: Vec<Gauge<i64, AtomicI64>>,
     /// What was gone before it was read: positions of readers, and of groups each event.
@@ -92,7 +93,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut registry = Registry::with_prefix("meshgate");
         let (publish, optional, deliver) = (Counters::default(), Counters::default(), Counters::default());
-        let seconds = Family::<Labels, Histogram>::new_with_constructor(|| Histogram::new(buckets()));
+        let seconds = Family::<Labels, Latency>::default();
         let connections = Family::<Labels, Gauge<i64, AtomicI64>>::default();
         let skipped = Arc::<AtomicU64>::default();
         let filter_errors = Counter::default();
@@ -197,7 +198,7 @@ impl Metrics {
     /// Records how long a publish took, by the worst outcome of its events.
     pub fn answered(&self, listener: Listener, receipts: &[Receipt], took: Duration) {
         let worst = receipts.iter().map(|receipt| receipt.outcome.badness()).max().unwrap_or_default();
-        self.publish_seconds[listener as usize][worst].observe(took.as_secs_f64());
+        self.publish_seconds[listener as usize][worst].observe(took);
     }
 
     /// All metrics in the OpenMetrics text format.
@@ -312,10 +313,4 @@ fn by_outcome(family: &Counters, pairs: &[(&'static str, &str)]) -> ByOutcome {
         labels.push(("outcome", outcome.to_owned()));
         family.get_or_create_owned(&labels)
     })
-}
-
-/// From a tenth of a millisecond to the default publish timeout, and beyond.
-fn buckets() -> impl Iterator<Item = f64> {
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]
-        .into_iter()
 }

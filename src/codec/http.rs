@@ -9,6 +9,8 @@
 //! `ce-` header and `ce-datacontenttype` are refused; a compressed body is not supported. Of other headers only `traceparent` and
 //! `tracestate` travel.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use meshgate_api::{
@@ -34,10 +36,9 @@ const SOURCE: &str = "/http";
 
 /// What a request holds.
 #[derive(Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "one message is the common case, and a box would cost it an allocation")]
 pub enum Decoded {
     /// One event.
-    One(Message),
+    One(Arc<Message>),
     /// A batch; each event's error stands in its place.
     Batch(Vec<Result<Message, DecodeError>>),
 }
@@ -47,32 +48,36 @@ pub enum Decoded {
 /// All texts of an event are slices of one buffer of their size; its data is a slice of `body`.
 pub fn decode(headers: &HeaderMap, body: Bytes, channel: &str) -> Result<Decoded, DecodeError> {
     let Found { channel, attributes, content_type, trace } = headers::read(headers, channel)?;
-    let message =
-        |event: Event, headers: Headers, wrapped| Message { channel: Some(channel.clone()), event, headers, wrapped };
-    // The texts of JSON are slices of the body, which would stay in memory with each of them.
-    let own = |mut message: Message| {
-        message.own_texts();
-        message
-    };
     if let Some(draft) = attributes {
-        let event = match copied(&draft, content_type.as_deref(), &body) {
-            Some(event) => event,
+        let mut event = match copied(&draft, content_type.as_deref(), &body) {
+            Some(event) => event.into(),
             None => binary(draft, content_type, body)?,
         };
-        return Ok(Decoded::One(message(admit(event)?, trace, false)));
+        admit(&mut event)?;
+        let message = Message { channel: Some(channel), event: *event, headers: trace, wrapped: false };
+        return Ok(Decoded::One(message.into()));
     }
     match format(content_type.as_deref())? {
-        Format::Event => Ok(Decoded::One(own(message(admit(json::decode(&body)?)?, trace, false)))),
+        Format::Event => Ok(Decoded::One(own(json::decode(&body)?, channel, trace)?.into())),
         Format::Batch => {
             let events = json::decode_batch(&body)?;
-            let admitted = events.into_iter().map(|event| Ok(own(message(admit(event?)?, trace.clone(), false))));
-            Ok(Decoded::Batch(admitted.collect()))
+            let owned = events.into_iter().map(|event| own(event?, channel.clone(), trace.clone()));
+            Ok(Decoded::Batch(owned.collect()))
         }
         Format::None => {
             let data = data(content_type.as_ref(), body);
-            Ok(Decoded::One(message(wrap(Str::from_static(SOURCE), content_type, data), trace, true)))
+            let event = wrap(Str::from_static(SOURCE), content_type, data);
+            Ok(Decoded::One(Message { channel: Some(channel), event, headers: trace, wrapped: true }.into()))
         }
     }
+}
+
+/// An event out of a body. The texts of JSON are slices of that, which would stay in memory with each of them.
+fn own(mut event: Event, channel: Str, headers: Headers) -> Result<Message, DecodeError> {
+    admit(&mut event)?;
+    let mut message = Message { channel: Some(channel), event, headers, wrapped: false };
+    message.own_texts();
+    Ok(message)
 }
 
 /// The event format of a request without attribute headers.
@@ -106,7 +111,7 @@ fn copied(draft: &Draft, content_type: Option<&str>, body: &Bytes) -> Option<Eve
     event.filter(|event| draft.agrees_with(event))
 }
 
-fn binary(mut draft: Draft, content_type: Option<Str>, body: Bytes) -> Result<Event, DecodeError> {
+fn binary(mut draft: Draft, content_type: Option<Str>, body: Bytes) -> Result<Box<Event>, DecodeError> {
     let data = data(content_type.as_ref(), body);
     if let Some(media_type) = content_type {
         draft.set_datacontenttype(media_type);

@@ -72,12 +72,13 @@ enum Tag {
 
 /// Reads a text frame.
 pub fn decode(frame: &Bytes) -> Result<Frame, DecodeError> {
-    let event = json::decode(frame)?;
+    let mut event = json::decode(frame)?;
     if let ACK | NACK | REJECT = &*event.kind {
         let fault = |detail| DecodeError { id: Some(event.id.clone()), ..DecodeError::bad(detail) };
         return settling(&event).map(Frame::Settling).map_err(fault);
     }
-    Ok(Frame::Event(admit(event)?))
+    admit(&mut event)?;
+    Ok(Frame::Event(event))
 }
 
 fn settling(event: &Event) -> Result<Settling, String> {

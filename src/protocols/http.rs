@@ -69,9 +69,11 @@ impl Http {
         self.gateway.now().limits.body_timeout
     }
 
-    /// The whole resource tree, as what hyper calls for each request.
-    pub fn service(self) -> impl Service {
-        let http = Arc::new(self);
+    /// The whole resource tree, as what hyper calls for each request of one connection. Of what requests hold references to, each
+    /// connection has its own: they are counted without meeting others.
+    pub fn service(&self) -> impl Service + use<> {
+        let own = |budget: &Arc<body::Budget>| Arc::new(body::Budget::clone(budget));
+        let http = Arc::new(Self { in_flight: own(&self.in_flight), pages: own(&self.pages), ..self.clone() });
         service_fn(move |request: Request<Incoming>| {
             let http = http.clone();
             async move { Ok::<_, Infallible>(http.answer(request).await) }

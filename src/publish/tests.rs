@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use meshgate_api::{
     connector::{Capabilities, Connector, Health, PublishAck, ReadError, SubscribeRequest, Subscription},
     event::Event,
-    outcome::{Rejection, Unavailability},
+    outcome::{Outcomes, Rejection, Unavailability},
     position::Place,
 };
 use tokio::{task::yield_now, time::sleep};

@@ -3,7 +3,7 @@
 //! It is a value, not only a future: whoever stops waiting for it leaves the rest to a task, and nothing that was handed over goes
 //! uncounted.
 
-use std::{iter, sync::Arc};
+use std::{iter, mem, sync::Arc};
 
 use arc_swap::Guard;
 use futures::{
@@ -17,7 +17,7 @@ use meshgate_api::{
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
 
-use super::{Collected, Lot, Origins, Receipt, Receipts};
+use super::{Lot, Lots, Receipt, Receipts, Submission, place};
 use crate::{
     gateway::{Gateway, Listener, Snapshot},
     telemetry::Spans,
@@ -30,22 +30,14 @@ pub(super) struct Underway<H> {
     pub(super) spans: Spans,
     pub(super) snapshot: Guard<Arc<Snapshot>>,
     pub(super) receipts: SmallVec<[Receipt; 1]>,
-    /// What no connector was given yet.
-    pub(super) lots: smallvec::IntoIter<[Lot; 1]>,
-    pub(super) handed: SmallVec<[Handed; 1]>,
+    pub(super) lots: Lots,
     /// What it occupies until it is counted.
     pub(super) held: H,
 }
 
-/// A required lot that its connector was given.
-pub(super) struct Handed {
-    connector: usize,
-    of: Origins,
-    answer: Answer,
-}
-
-enum Answer {
-    /// The connector has not taken it yet.
+/// What a connector has said of a lot.
+pub(super) enum Answer {
+    /// It was not given the lot yet, or has not taken it.
     Untaken,
     Awaited(BoxFuture<'static, Outcomes>),
     Known(Outcomes),
@@ -53,20 +45,27 @@ enum Answer {
 }
 
 impl<H: Send + 'static> Underway<H> {
+    /// Adds an event.
+    pub(super) fn place(&mut self, submission: Submission) {
+        let number = self.receipts.len();
+        self.receipts.push(match submission {
+            Ok(message) => place(&self.snapshot, message, number, &mut self.lots),
+            Err(refused) => refused.into(),
+        });
+    }
+
     /// Hands over what is left, in order; then awaits the outcomes. Who drops it may call it again.
     pub(super) async fn run(&mut self, gateway: &Gateway) {
-        for Lot { connector, required, batch, of } in &mut self.lots {
-            if !required {
-                gateway.try_once(&self.snapshot, connector, batch, &of, self.deadline);
+        for lot in self.lots.iter_mut().filter(|lot| !lot.batch.is_empty()) {
+            let batch = mem::take(&mut lot.batch);
+            if !lot.required {
+                gateway.try_once(&self.snapshot, lot.connector, batch, &lot.of, self.deadline);
                 continue;
             }
-            self.handed.push(Handed { connector, of, answer: Answer::Untaken });
-            let ack = before(self.deadline, self.snapshot.connectors[connector].connector.publish(batch)).await;
-            if let Some(handed) = self.handed.last_mut() {
-                handed.answer = ack.map_or(Answer::Late, Answer::from);
-            }
+            let ack = before(self.deadline, self.snapshot.connectors[lot.connector].connector.publish(batch)).await;
+            lot.answer = ack.map_or(Answer::Late, Answer::from);
         }
-        match &mut self.handed[..] {
+        match &mut self.lots[..] {
             [one] => one.answered(self.deadline).await,
             // All are asked at once: what a broker refuses for now, some connectors send again only while somebody asks.
             all => drop(join_all(all.iter_mut().map(|each| each.answered(self.deadline))).await),
@@ -74,7 +73,7 @@ impl<H: Send + 'static> Underway<H> {
     }
 
     /// What nobody waits for any more.
-    pub(super) fn go_on(mut self, gateway: Arc<Gateway>) {
+    pub(super) fn go_on(mut self: Box<Self>, gateway: Arc<Gateway>) {
         tokio::spawn(async move {
             self.run(&gateway).await;
             self.finish(&gateway);
@@ -82,11 +81,13 @@ impl<H: Send + 'static> Underway<H> {
     }
 
     /// Counts what became of each event, and lets go of what it has occupied.
-    pub(super) fn finish(self, gateway: &Gateway) -> Receipts {
-        let Self { listener, begun, spans, snapshot, receipts, handed, held, .. } = self;
-        let mut collected = Collected::new(receipts);
-        handed.into_iter().for_each(|handed| handed.collect(&mut collected));
-        let each = collected.finish();
+    pub(super) fn finish(mut self: Box<Self>, gateway: &Gateway) -> Receipts {
+        let mut answered = SmallVec::<[bool; 8]>::from_elem(false, self.receipts.len());
+        for lot in self.lots.iter_mut().filter(|lot| lot.required) {
+            lot.collect(&mut self.receipts, &mut answered);
+        }
+        self.receipts.iter_mut().for_each(Receipt::sum_up);
+        let Self { listener, begun, spans, snapshot, receipts: each, held, .. } = *self;
         spans.close(&snapshot.router, &each);
         snapshot.counters.published(listener, &each);
         gateway.metrics.answered(listener, &each, begun.elapsed());
@@ -95,21 +96,26 @@ impl<H: Send + 'static> Underway<H> {
     }
 }
 
-impl Handed {
+impl Lot {
     async fn answered(&mut self, deadline: Instant) {
         if let Answer::Awaited(outcomes) = &mut self.answer {
             self.answer = before(deadline, outcomes).await.map_or(Answer::Late, Answer::Known);
         }
     }
 
-    fn collect(self, collected: &mut Collected) {
+    /// Puts its outcomes into their receipts, of which some are answered already.
+    fn collect(&mut self, receipts: &mut [Receipt], answered: &mut [bool]) {
         let unknown = |why| iter::repeat_n(Outcome::unknown(why), self.of.len()).collect();
-        let outcomes = match self.answer {
+        let outcomes = match mem::replace(&mut self.answer, Answer::Late) {
             Answer::Known(outcomes) => outcomes,
             Answer::Untaken => unknown("the client went away before the broker's client had taken the event"),
             Answer::Awaited(_) | Answer::Late => unknown("the broker did not answer within `limits.publish_timeout`"),
         };
-        collected.add(self.connector, self.of, outcomes);
+        debug_assert_eq!(self.of.len(), outcomes.len(), "a connector answers each event once");
+        for (origin, outcome) in self.of.drain(..).zip(outcomes) {
+            let is_first = !mem::replace(&mut answered[origin.receipt], true);
+            receipts[origin.receipt].add(self.connector, origin.topic, outcome, is_first);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use meshgate_api::{
 use super::{
     cast::cast,
     index::Cut,
+    lasting::lasting,
     mould::{Clues, Mould},
     pattern::Pattern,
     shape::Meeting,
@@ -45,7 +46,7 @@ pub(super) enum Narrowed {
 impl Topic {
     pub(super) fn new(template: Template, pattern: &Pattern, naming: TopicNaming) -> Result<Self, String> {
         let mould = Mould::new(&template, pattern, naming)?;
-        let literal = template.literal().and_then(|_| mould.literal().cloned());
+        let literal = template.literal().and_then(|_| mould.literal()).map(|name| lasting(name));
         Ok(Self { template, naming, literal, mould })
     }
 

@@ -10,7 +10,8 @@
 //! 5. [`connector`]: the traits a new broker implements;
 //! 6. [`log`]: the bounded, many-reader log that live reading (and the memory connector) is built on;
 //! 7. [`group`]: who gets what in a group, and what became of it;
-//! 8. [`settings`]: configuration values that know where they were written.
+//! 8. [`settings`]: configuration values that know where they were written;
+//! 9. [`sharded`]: counts in which threads do not meet.
 
 pub mod binding;
 #[cfg(any(test, feature = "cloudevents-sdk"))]
@@ -26,6 +27,7 @@ pub mod message;
 pub mod outcome;
 pub mod position;
 pub mod settings;
+pub mod sharded;
 pub mod topic;
 
 pub use bytestring::ByteString as Str;

@@ -218,12 +218,17 @@ impl Appender<'_> {
 
     /// Appends a record to its lane, opening the lane at the record's place if need be; the oldest records make room.
     pub fn append(&mut self, record: Arc<Record>) {
+        let footprint = record.footprint();
+        self.append_measured(record, footprint);
+    }
+
+    /// The same, for who has worked out the record's [`footprint`](Record::footprint) before others had to wait.
+    pub fn append_measured(&mut self, record: Arc<Record>, footprint: usize) {
         let partition = record.position.partition;
         let known = self.log().lane(&record.topic, partition);
         let lane = known.unwrap_or_else(|| self.open_new(&record.topic, partition, record.position.place));
         let sequence = self.next_sequence();
         let log = self.log();
-        let footprint = record.footprint();
         let holds = log.lanes[lane].holds;
         log.bytes += footprint;
         log.held_bytes += if holds > 0 { footprint } else { 0 };

@@ -67,7 +67,8 @@ impl<'a> Piece<'a> {
 
 pub(super) fn read(headers: &HeaderMap, channel: &str) -> Result<Found, DecodeError> {
     let mut found = Found { channel: Str::new(), attributes: None, content_type: None, trace: Headers::new() };
-    let mut pieces: SmallVec<[_; 16]> = headers.iter().filter_map(Piece::of).collect();
+    let mut pieces = SmallVec::<[_; 16]>::new();
+    pieces.extend(headers.iter().filter_map(Piece::of));
     let lengths = pieces.iter().map(|piece| piece.role.name().len() + piece.value.len());
     let mut text = String::with_capacity(channel.len() + lengths.sum::<usize>());
     text.push_str(channel);

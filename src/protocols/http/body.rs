@@ -48,10 +48,11 @@ impl Taken {
     }
 }
 
-/// What is under way of `limits.in_flight`, in bytes.
+/// What is under way of `limits.in_flight`, in bytes. Clones share it.
+#[derive(Clone)]
 pub(in crate::protocols) struct Budget {
     /// What there is now: it changes with the configuration.
-    limit: Box<dyn Fn() -> usize + Send + Sync>,
+    limit: Arc<dyn Fn() -> usize + Send + Sync>,
     taken: Arc<AtomicUsize>,
 }
 
@@ -160,13 +161,13 @@ impl Budget {
             let limits = gateway.now().limits.connectors;
             limits.in_flight.max(swollen * (limits.max_body + OVERHEAD))
         };
-        Arc::new(Self { limit: Box::new(limit), taken })
+        Arc::new(Self { limit: Arc::new(limit), taken })
     }
 
     /// Of so many bytes.
     #[cfg(test)]
     pub(super) fn of(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit: Box::new(move || limit), taken: Arc::default() })
+        Arc::new(Self { limit: Arc::new(move || limit), taken: Arc::default() })
     }
 }
 

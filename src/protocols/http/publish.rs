@@ -33,7 +33,7 @@ pub(super) async fn publish(
     let refused = |error| refused(error, channel, &head.headers);
     let (submissions, batch): (SmallVec<[Submission; 1]>, bool) =
         match decode(&head.headers, body.bytes.clone(), channel) {
-            Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(Arc::new(message))]), false),
+            Ok(Decoded::One(message)) => (SmallVec::from_iter([Ok(message)]), false),
             Ok(Decoded::Batch(messages)) => {
                 (messages.into_iter().map(|message| message.map(Arc::new).map_err(refused)).collect(), true)
             }

@@ -106,8 +106,14 @@ impl Server {
     }
 
     /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing. `bounds` is
-    /// asked before each connection.
-    pub async fn serve(self, service: impl Service, mut drain: Drain, bounds: impl Fn() -> Bounds, count: Gauge) {
+    /// asked before each connection, which then gets its own `service`.
+    pub async fn serve<S: Service>(
+        self,
+        service: impl Fn() -> S,
+        mut drain: Drain,
+        bounds: impl Fn() -> Bounds,
+        count: Gauge,
+    ) {
         let builder = builder();
         let (open_until, mut all_closed) = mpsc::channel::<Infallible>(1);
         let mut places = Places::default();
@@ -132,7 +138,7 @@ impl Server {
             builder.http1().header_read_timeout(header_timeout).timer(timer.clone());
             let open = Open::count(&count, place, open_until.clone());
             let socket = Socket::new(stream, timer, open);
-            let connection = serve_connection(builder, socket, service.clone(), drain.clone());
+            let connection = serve_connection(builder, socket, service(), drain.clone());
             tokio::spawn(async move {
                 if let Err(problem) = connection.await {
                     tracing::debug!(%problem, "a connection ended early");

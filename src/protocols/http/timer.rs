@@ -68,19 +68,26 @@ impl HeadTimer {
     }
 }
 
-/// hyper sets it for heads alone, and lasts as long as it pleases: what it asks for is not looked at.
+/// hyper sets it for heads alone, to end after `header_timeout`: that tells what time it is, and no more is made of it.
 impl Timer for HeadTimer {
-    fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Sleep>> {
+        self.sleep_until(self.now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn Sleep>> {
         let shared = self.0.clone();
         let (at, idle_at) = match shared.has_begun.swap(true, Relaxed) {
             false => (self.opening_deadline(), None),
-            true => (Instant::now() + IDLE_TIME, Some(shared.received.load(Relaxed))),
+            true => {
+                let idle_until = Instant::from_std(deadline) - shared.header_timeout + IDLE_TIME;
+                (idle_until, Some(shared.received.load(Relaxed)))
+            }
         };
         Box::pin(Deadline { at, idle_at, shared })
     }
 
-    fn sleep_until(&self, _: std::time::Instant) -> Pin<Box<dyn Sleep>> {
-        self.sleep(Duration::ZERO)
+    fn now(&self) -> std::time::Instant {
+        Instant::now().into_std() // of the clock that tests may stop
     }
 }
 

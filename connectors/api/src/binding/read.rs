@@ -132,7 +132,7 @@ fn binary(mut draft: Draft, content_type: Option<&Str>, value: Option<&Bytes>) -
     if let Some(media_type) = content_type {
         draft.set_datacontenttype(media_type.clone());
     }
-    draft.finish(value.cloned()).ok()
+    draft.finish(value.cloned()).ok().map(|event| *event)
 }
 
 fn wrap(native: NativeOrigin, content_type: Option<Str>, value: Option<Bytes>) -> Event {

@@ -11,7 +11,8 @@ use crate::Str;
 /// It keeps the first fault and goes on, so that the error can name the event's `id` wherever that stands.
 #[derive(Debug, Default)]
 pub struct Draft {
-    event: Event,
+    /// Behind a pointer: it is large, and a draft goes from hand to hand.
+    event: Box<Event>,
     /// One bit for each name of [`CORE`] that was given, be it as unset.
     given: u8,
     /// The same for those that have a value.
@@ -88,7 +89,7 @@ impl Draft {
     }
 
     /// The event with its data, if it is a valid one.
-    pub fn finish(mut self, data: Option<Bytes>) -> Result<Event, InvalidEvent> {
+    pub fn finish(mut self, data: Option<Bytes>) -> Result<Box<Event>, InvalidEvent> {
         self.event.data = data;
         let fault = self.fault.take().or_else(|| self.repeated_extension()).or_else(|| is_missing(&self.missing()));
         match fault.map_or_else(|| self.event.check(), Err) {

@@ -170,7 +170,7 @@ const REQUIRED: [(&str, &str); 4] = [("type", "t"), ("id", "1"), ("source", "/a"
 
 #[test]
 fn a_complete_draft_is_an_event() {
-    assert_eq!(draft(&REQUIRED).finish(None), Ok(event()));
+    assert_eq!(draft(&REQUIRED).finish(None), Ok(Box::new(event())));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn unset_attributes_are_absent_but_not_twice() {
     for name in ["subject", "x"] {
         unset.put(name, None, || name.into());
     }
-    assert_eq!(unset.finish(None), Ok(event()));
+    assert_eq!(unset.finish(None), Ok(Box::new(event())));
     for name in ["subject", "x"] {
         let mut twice = draft(&REQUIRED);
         twice.put(name, None, || name.into());

@@ -121,7 +121,7 @@ impl<'de> Found<'de> {
             self.draft.fault(fault);
             None
         });
-        self.draft.finish(data)
+        self.draft.finish(data).map(|event| *event)
     }
 
     fn text_data(&mut self, whole: &Str, value: &str) -> Result<Option<Bytes>, InvalidEvent> {
