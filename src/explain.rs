@@ -121,7 +121,9 @@ impl Setting<'_> {
         match decode(headers, body, channel) {
             Ok(Decoded::One(message)) => Explanation::one(self.ask(channel, message)),
             Ok(Decoded::Batch(messages)) => {
-                let fate = |message: Result<_, _>| message.map_or_else(unread, |message: Message| self.ask(channel, message.into()));
+                let fate = |message: Result<_, _>| {
+                    message.map_or_else(unread, |message: Message| self.ask(channel, message.into()))
+                };
                 Explanation::Batch { events: messages.into_iter().map(fate).collect() }
             }
             Err(error) => Explanation::one(unread(error)),

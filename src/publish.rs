@@ -10,13 +10,7 @@ use std::{ops::Deref, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use futures::FutureExt;
-use meshgate_api::{
-    Str,
-    connector::Batch,
-    message::Message,
-    outcome::Outcome,
-    position::Position,
-};
+use meshgate_api::{Str, connector::Batch, message::Message, outcome::Outcome, position::Position};
 use scopeguard::{ScopeGuard, guard};
 use smallvec::SmallVec;
 use tokio::time::{Instant, timeout_at};
