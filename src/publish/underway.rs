@@ -81,6 +81,7 @@ impl<H: Send + 'static> Underway<H> {
     }
 
     /// Counts what became of each event, and lets go of what it has occupied.
+    #[expect(clippy::boxed_local, reason = "out of its box it would have to be copied")]
     pub(super) fn finish(mut self: Box<Self>, gateway: &Gateway) -> Receipts {
         let mut answered = SmallVec::<[bool; 8]>::from_elem(false, self.receipts.len());
         for lot in self.lots.iter_mut().filter(|lot| lot.required) {
