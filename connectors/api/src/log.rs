@@ -16,6 +16,7 @@ use smallvec::SmallVec;
 
 use crate::{Str, connector::Record, position::Place, topic::TopicSet};
 
+mod ahead;
 mod alarm;
 mod follow;
 mod hold;
@@ -236,6 +237,9 @@ impl Appender<'_> {
         log.lanes[lane].entries.push_back(sequence);
         while let Some(oldest) = self.log.as_mut().and_then(|log| log.make_room()) {
             self.forgotten.push(oldest);
+        }
+        if !self.forgotten.is_empty() {
+            self.log().look_ahead();
         }
         self.touch(lane);
     }
