@@ -64,7 +64,7 @@ fn requests(criterion: &mut Criterion) {
 
 fn subscriber_json(criterion: &mut Criterion) {
     let (headers, body) = binary_request();
-    let event = decode_one(&headers, &body).event;
+    let event = decode_one(&headers, &body).event.clone();
     let mut text = Vec::new();
     criterion.bench_function("encode/json", |bencher| {
         bencher.iter(|| {

@@ -120,7 +120,7 @@ fn router(differ: Differ, routes: usize) -> Router {
 fn record(message: Message, topic: String) -> Record {
     let topic = Str::from(topic);
     Record {
-        message: message.into(),
+        message,
         position: Position { topic: topic.clone(), partition: 0, place: Place::offset(1) },
         topic,
         next: Place::offset(2),

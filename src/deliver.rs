@@ -193,7 +193,7 @@ impl Flow {
         let Some(owned) = delivered.note().owned.as_ref() else { return false };
         self.filter.matches(&owned.channel)
             && self.events.as_ref().is_none_or(|events| {
-                events.wants(&owned.message.event, || {
+                events.wants(owned.event(&delivered.record), || {
                     self.gateway.metrics.filter_errors.inc();
                 })
             })

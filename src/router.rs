@@ -21,7 +21,14 @@
 
 use std::{fmt, sync::Arc};
 
-use meshgate_api::{Str, connector::Outbound, message::Message, outcome::Outcome, topic::TopicSet};
+use meshgate_api::{
+    Str,
+    connector::{Outbound, Record},
+    event::Event,
+    message::Message,
+    outcome::Outcome,
+    topic::TopicSet,
+};
 use smallvec::SmallVec;
 
 mod cast;
@@ -105,8 +112,16 @@ pub struct Owned {
     pub route: usize,
     /// The event's channel: a valid one that the route's pattern matches.
     pub channel: Str,
-    /// The record's own message, or a copy with the route's `wrap` in it. Its `channel` is what the record says.
-    pub message: Arc<Message>,
+    /// A copy of the record's message with the route's `wrap` in it, where that changes it.
+    pub wrapped: Option<Box<Message>>,
+}
+
+impl Owned {
+    /// The event, as its route's subscribers get it.
+    #[must_use]
+    pub fn event<'a>(&'a self, record: &'a Record) -> &'a Event {
+        &self.wrapped.as_deref().unwrap_or(&record.message).event
+    }
 }
 
 impl Router {

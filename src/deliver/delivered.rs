@@ -64,6 +64,6 @@ impl Delivered {
     /// The event.
     #[must_use]
     pub fn event(&self) -> &Event {
-        self.note().owned.as_ref().map_or(&self.record.message.event, |owned| &owned.message.event)
+        self.note().owned.as_ref().map_or(&self.record.message.event, |owned| owned.event(&self.record))
     }
 }

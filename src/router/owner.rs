@@ -1,7 +1,5 @@
 //! Whose event a record is: the channel that it claims, if that can be, else what its topic and key say.
 
-use std::sync::Arc;
-
 use meshgate_api::{
     Str,
     connector::{ContentMode, Record},
@@ -38,11 +36,11 @@ impl Router {
             if !read.topic.renders_to(&record.topic, &scene) {
                 return None;
             }
-            let message = match read.mode {
+            let wrapped = match read.mode {
                 ContentMode::Raw => route.wrapped_if_possible(&record.message, channel, &fit),
-                ContentMode::Binary | ContentMode::Structured => Arc::clone(&record.message),
+                ContentMode::Binary | ContentMode::Structured => None,
             };
-            Some(Owned { route: number, channel: channel.clone(), message })
+            Some(Owned { route: number, channel: channel.clone(), wrapped })
         })
     }
 
@@ -51,11 +49,9 @@ impl Router {
         let candidates = self.index.readers(connector, &record.topic);
         self.reading(candidates, connector).find_map(|(number, route, read)| {
             let channel = native_channel(route, read, record)?;
-            let message = match route.pattern.fit(&channel) {
-                Some(fit) => route.wrapped_if_possible(&record.message, &channel, &fit),
-                None => Arc::clone(&record.message),
-            };
-            Some(Owned { route: number, channel, message })
+            let fit = route.pattern.fit(&channel);
+            let wrapped = fit.and_then(|fit| route.wrapped_if_possible(&record.message, &channel, &fit));
+            Some(Owned { route: number, channel, wrapped })
         })
     }
 
@@ -74,11 +70,8 @@ impl Router {
 }
 
 impl Route {
-    fn wrapped_if_possible(&self, message: &Arc<Message>, channel: &Str, fit: &Fit) -> Arc<Message> {
-        match self.wrapped(message, channel, fit) {
-            Ok(Some(copy)) => Arc::new(copy),
-            Ok(None) | Err(_) => Arc::clone(message),
-        }
+    fn wrapped_if_possible(&self, message: &Message, channel: &Str, fit: &Fit) -> Option<Box<Message>> {
+        self.wrapped(message, channel, fit).ok().flatten().map(Box::new)
     }
 }
 

@@ -115,7 +115,7 @@ pub(super) fn message(channel: &str, attributes: &[(&str, &str)]) -> Message {
 /// A record that holds `message`.
 pub(super) fn record(topic: &str, key: Option<&'static [u8]>, message: Message) -> Record {
     Record {
-        message: message.into(),
+        message,
         topic: topic.into(),
         position: Position { topic: topic.into(), partition: 0, place: Place::offset(1) },
         next: Place::offset(2),

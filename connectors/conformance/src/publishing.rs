@@ -39,7 +39,7 @@ pub async fn keeps_everything_of_an_event(fixture: &impl Fixture) {
     let mut reader = subscribe(&*connector, TopicSet::one(topic.clone()), Start::Earliest).await;
     let record = take(&mut *reader, 1).await.remove(0);
     if connector.capabilities().headers {
-        assert_eq!(*record.message, message);
+        assert_eq!(record.message, message);
     } else {
         assert_eq!(record.message.event, message.event);
     }

@@ -37,7 +37,7 @@ impl Origin {
 }
 
 /// Copies the message once, into one buffer, of which everything in the record is a slice.
-pub(crate) fn decode(origin: &Origin, message: &BorrowedMessage<'_>) -> Record {
+pub(crate) fn decode(origin: &Origin, message: &BorrowedMessage<'_>) -> Arc<Record> {
     let mut copy = Vec::with_capacity(message.key_len() + message.payload_len() + HEADERS);
     let key = message.key().map(|key| put(&mut copy, key));
     let value = message.payload().map(|value| put(&mut copy, value));
@@ -55,15 +55,15 @@ pub(crate) fn decode(origin: &Origin, message: &BorrowedMessage<'_>) -> Record {
         source: origin.source.clone(),
         time: time.and_then(rfc3339),
     });
-    Record {
-        message: Arc::new(decoded),
+    Arc::new(Record {
+        message: decoded,
         topic: origin.topic.clone(),
         position: Position { topic: origin.topic.clone(), partition, place: Place::offset(offset) },
         next: Place::offset(offset + 1),
         key: key.map(slice),
         time: system_time(time),
         note: OnceLock::new(),
-    }
+    })
 }
 
 /// From, to.

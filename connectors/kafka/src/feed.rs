@@ -90,7 +90,7 @@ struct Lane {
 /// What comes out of a partition's queue.
 pub(crate) enum Seen {
     /// The next record.
-    Record(Record),
+    Record(Arc<Record>),
     /// All that was committed when the broker was asked has come out: [`Feed::passed`] says up to where.
     End,
     /// What is to be read next is not there: deleted by retention, or the topic was made anew. Reading has stopped.

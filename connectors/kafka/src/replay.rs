@@ -185,7 +185,7 @@ impl Thread {
                     self.ended.remove(&lane);
                     self.at.insert(name.clone(), record.next.offset);
                     room = room.saturating_sub(record.footprint());
-                    chunk.records.push(Arc::new(record));
+                    chunk.records.push(record);
                 }
                 Seen::End => {
                     self.ended.insert(lane);

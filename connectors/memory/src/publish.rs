@@ -70,8 +70,9 @@ impl Memory {
 impl Unplaced {
     /// The log keeps the message for long: moves its data out of the network's buffers.
     fn new(outbound: Outbound, time: SystemTime) -> Self {
-        let Outbound { mut message, topic, key, .. } = outbound;
-        Arc::make_mut(&mut message).own_data();
+        let Outbound { message, topic, key, .. } = outbound;
+        let mut message = Arc::unwrap_or_clone(message);
+        message.own_data();
         let record = Record {
             message,
             topic,

@@ -198,8 +198,9 @@ impl Share {
                 "so many events at once are more than `limits.in_flight` allows: publish them in smaller batches";
             return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
         }
-        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| *taken <= self.limit);
-        if self.budget.taken.fetch_update(Relaxed, Relaxed, more).is_err() {
+        // Who looks first has the line of memory fetched twice. One that is refused takes from others for a moment.
+        if self.budget.taken.fetch_add(bytes, Relaxed) + bytes > self.limit {
+            self.budget.taken.fetch_sub(bytes, Relaxed);
             let detail = "as much as `limits.in_flight` allows is being published already";
             return Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(1));
         }

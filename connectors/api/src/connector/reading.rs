@@ -93,7 +93,7 @@ pub struct Delivery {
 #[derive(Debug)]
 pub struct Record {
     /// The event, the channel that the record claims, its headers.
-    pub message: Arc<Message>,
+    pub message: Message,
     /// The topic that it stands in.
     pub topic: Str,
     /// Where it stands.

@@ -258,7 +258,7 @@ impl Thread {
                 match feed.take(id)? {
                     None => break,
                     Some(Seen::End) => passed = feed.passed(id), // more may have come since
-                    Some(Seen::Record(record)) => records.push(Arc::new(record)),
+                    Some(Seen::Record(record)) => records.push(record),
                     Some(Seen::Lost) => return Err(Broken(format!("the next record of {topic} {partition} is gone"))),
                     Some(Seen::Fault(code)) => {
                         tracing::debug!(connector = %self.around.clients.connector, %topic, partition, "{code}");

@@ -155,7 +155,7 @@ impl Thread {
                 Seen::Record(record) if record.position.place.offset < lane.at => {} // was read before the consumer was made anew
                 Seen::Record(record) => {
                     lane.at = record.next.offset;
-                    records.push(Arc::new(record));
+                    records.push(record);
                 }
                 Seen::End => {
                     lane.stirred = true;

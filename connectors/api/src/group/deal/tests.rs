@@ -14,7 +14,7 @@ fn record(offset: u64, key: Option<&str>) -> Arc<Record> {
 fn record_in(partition: u32, offset: u64, key: Option<&str>) -> Arc<Record> {
     let message = Message { event: Event::default(), channel: Some("channel".into()), ..Message::default() };
     Arc::new(Record {
-        message: Arc::new(message),
+        message,
         topic: "topic".into(),
         position: Position { partition, ..at(offset) },
         next: Place::offset(offset + 1),
