@@ -1,0 +1,103 @@
+# One Apache Pulsar, standalone: broker, bookie and metadata in one process. Sourced by scripts/brokers.
+# shellcheck shell=bash disable=SC2154 # root: common.sh
+
+pulsar_version=4.0.8
+pulsar_maven_plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
+
+pulsar_home() { printf '%s/pulsar/%s\n' "$(cache_dir)" "$pulsar_version"; }
+
+pulsar_given() { printf '%s\n' "${PULSAR_URL:-}"; }
+
+pulsar_probe() { python3 "$root/scripts/lib/pulsar_probe.py" --broker "$1" --within 5; }
+
+pulsar_install() {
+    local home
+    home=$(pulsar_home)
+    if [[ -d $home ]] && command -v java >/dev/null && command -v python3 >/dev/null; then
+        return
+    fi
+    need test
+    mkdir -p "$(dirname "$home")"
+    # Several runs may come here at once; the subshell holds the lock.
+    (
+        flock 8
+        [[ -d $home ]] || pulsar_download "$home"
+    ) 8>"$home.lock"
+}
+
+# Fetches into a folder beside and renames it when all is there, so that an interrupted download is never used.
+pulsar_download() {
+    local home=$1 partial
+    partial=$(mktemp -d "$home.partial.XXXXXX")
+    say "fetching Pulsar $pulsar_version, 245 MB (once)"
+    if ! mvn -q -B "$pulsar_maven_plugin:copy" -Dmdep.useBaseVersion=true -DoutputDirectory="$partial" \
+        "-Dartifact=org.apache.pulsar:pulsar-server-distribution:$pulsar_version:tar.gz:bin" \
+        >"$partial/log" 2>&1 </dev/null; then
+        cat "$partial/log" >&2
+        rm -rf "$partial"
+        die "Maven could not fetch Pulsar $pulsar_version"
+    fi
+    mkdir "$partial/home"
+    tar -xzf "$partial"/pulsar-server-distribution-*.tar.gz -C "$partial/home" --strip-components=1 --no-same-owner
+    mv "$partial/home" "$home"
+    rm -rf "$partial"
+}
+
+pulsar_prepare() {
+    local dir=$1
+    local -a ports
+    mapfile -t ports < <(python3 "$root/scripts/lib/free_ports.py" 2)
+    ((${#ports[@]} == 2)) || die "no free ports for pulsar"
+    pulsar_settings "${ports[0]}" "${ports[1]}" >"$dir/settings"
+    # Of a key that is there twice one of Pulsar's parts takes the first value, another one the last.
+    awk -F= 'NR == FNR { ours[$1]; print; next } !($1 in ours)' "$dir/settings" "$(pulsar_home)/conf/standalone.conf" \
+        >"$dir/standalone.conf"
+    printf 'pulsar://127.0.0.1:%s\n' "${ports[0]}" >"$dir/address"
+    printf 'http://127.0.0.1:%s\n' "${ports[1]}" >"$dir/admin"
+}
+
+pulsar_settings() {
+    local port=$1 web=$2
+    cat <<SETTINGS
+brokerServicePort=$port
+webServicePort=$web
+bindAddress=127.0.0.1
+advertisedAddress=127.0.0.1
+listeningInterface=lo
+managedLedgerCacheSizeMB=16
+dbStorage_writeCacheMaxSizeMb=16
+dbStorage_readAheadCacheMaxSizeMb=16
+dbStorage_rocksDB_blockCacheSize=8388608
+webSocketServiceEnabled=false
+numIOThreads=2
+numHttpServerThreads=8
+transactionCoordinatorEnabled=true
+brokerShutdownTimeoutMs=5000
+brokerDeleteInactiveTopicsEnabled=false
+forceDeleteNamespaceAllowed=true
+forceDeleteTenantAllowed=true
+defaultRetentionTimeInMinutes=-1
+defaultRetentionSizeInMB=-1
+SETTINGS
+}
+
+pulsar_exec() {
+    local dir=$1
+    export PULSAR_MEM="-Xms64m -Xmx256m -XX:MaxDirectMemorySize=256m" PULSAR_GC="-XX:+UseSerialGC -XX:-UsePerfData"
+    export PULSAR_GC_LOG="-Xlog:disable -Xlog:all=warning" PULSAR_LOG_DIR=$dir/logs PULSAR_LOG_APPENDER=Console
+    export PULSAR_STANDALONE_CONF=$dir/standalone.conf
+    exec "$(pulsar_home)/bin/pulsar" standalone -nfw -nss -a 127.0.0.1 --bookkeeper-dir "$dir/bookkeeper" \
+        --metadata-dir "$dir/metadata"
+}
+
+pulsar_address() { cat "$1/address"; }
+
+pulsar_ready() {
+    python3 "$root/scripts/lib/pulsar_probe.py" --broker "$(pulsar_address "$1")" --admin "$(cat "$1/admin")" --within 1
+}
+
+# Of a broker that is given, whoever gives it says where its admin API is.
+pulsar_env() {
+    printf 'export PULSAR_URL=%q\n' "$1"
+    [[ -z ${2:-} ]] || printf 'export PULSAR_ADMIN_URL=%q\n' "$(cat "$2/admin")"
+}
