@@ -134,7 +134,7 @@ async fn readers_miss_nothing() {
     let mut replay = subscribe(&*connector, TopicSet::one(topic.clone()), Start::Earliest).await;
     assert_eq!(take_ids(&mut *replay, 50).await, &ids("before", 100)[..50]);
 
-    let mut expected = Vec::new();
+    let (mut expected, mut refused) = (Vec::new(), Vec::new());
     for (round, (break_it, mend_it)) in
         [("pause", "resume"), ("kill", "restart"), ("stop", "restart")].into_iter().enumerate()
     {
@@ -148,12 +148,16 @@ async fn readers_miss_nothing() {
         brokers(mend_it).await;
         until("it is up again", || connector.health().up).await;
         let more = ids(&format!("round{round}"), 20);
-        store_when_possible(&*connector, &topic, &more).await;
+        refused.extend(store_when_possible(&*connector, &topic, &more).await);
         expected.extend(more);
         let mut reader = begins.await.expect("no panic");
         take(&mut *reader, 100 + expected.len()).await;
     }
-    assert_eq!(take_ids(&mut *live, expected.len()).await, expected);
+    let seen = take(&mut *live, expected.len()).await;
+    let places: Vec<_> =
+        seen.iter().map(|record| (record.position.place.offset, record.message.event.id.to_string())).collect();
+    let seen_ids: Vec<_> = seen.iter().map(|record| record.message.event.id.to_string()).collect();
+    assert_eq!(seen_ids, expected, "{places:?} after {refused:?}");
     let rest = [&ids("before", 100)[50..], &expected].concat();
     assert_eq!(take_ids(&mut *replay, rest.len()).await, rest);
 }
@@ -197,8 +201,9 @@ async fn groups_go_on_by_themselves() {
     assert_eq!(groups::ids_of(&groups::hold(&mut *member, 1).await), ids("last", 1), "all the rest was committed");
 }
 
-/// One after the other, each until it is stored.
-async fn store_when_possible(connector: &dyn Connector, topic: &str, ids: &[String]) {
+/// One after the other, each until it is stored; returns the refusals on the way.
+async fn store_when_possible(connector: &dyn Connector, topic: &str, ids: &[String]) -> Vec<String> {
+    let mut refused = Vec::new();
     let deadline = Instant::now() + PATIENCE;
     for id in ids {
         loop {
@@ -206,12 +211,16 @@ async fn store_when_possible(connector: &dyn Connector, topic: &str, ids: &[Stri
             let outcome = connector.publish(Batch::from_vec(vec![one])).await.outcomes().await.remove(0);
             match outcome {
                 Outcome::Stored(_) => break,
-                Outcome::Unavailable { .. } => sleep(Duration::from_millis(50)).await,
+                Outcome::Unavailable { detail, .. } => {
+                    refused.push(format!("{id}: {detail}"));
+                    sleep(Duration::from_millis(50)).await;
+                }
                 other => panic!("{other:?}"),
             }
             assert!(Instant::now() < deadline, "{id} is stored in time");
         }
     }
+    refused
 }
 
 /// The connector opens a connection now and then, and closes it again: whatever it does, it does it within this time.
