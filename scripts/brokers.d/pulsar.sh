@@ -49,7 +49,7 @@ pulsar_prepare() {
     mapfile -t ports < <(python3 "$root/scripts/lib/free_ports.py" 2)
     ((${#ports[@]} == 2)) || die "no free ports for pulsar"
     pulsar_settings "${ports[0]}" "${ports[1]}" >"$dir/settings"
-    # Of a key that is there twice one of Pulsar's parts takes the first value, another one the last.
+    # No key is to be there twice: several parts of Pulsar read the file, each with a reader of its own.
     awk -F= 'NR == FNR { ours[$1]; print; next } !($1 in ours)' "$dir/settings" "$(pulsar_home)/conf/standalone.conf" \
         >"$dir/standalone.conf"
     printf 'pulsar://127.0.0.1:%s\n' "${ports[0]}" >"$dir/address"
