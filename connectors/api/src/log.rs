@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::{Str, connector::Record, position::Place, sharded::Sharded, topic::TopicSet};
+use crate::{Str, connector::Record, position::Place, topic::TopicSet};
 
 mod ahead;
 mod alarm;
@@ -66,8 +66,6 @@ struct Entry {
 #[derive(Debug)]
 struct Lane {
     topic: Str,
-    /// The same, once records are to share it: to share a text is to count references to it.
-    shared: Option<Sharded<Str>>,
     partition: u32,
     /// Where the log's knowledge of it began.
     opened: Place,
@@ -199,7 +197,6 @@ impl Appender<'_> {
         log.names.entry(topic.clone()).or_default().push((partition, id));
         log.lanes.push(Lane {
             topic: topic.clone(),
-            shared: None,
             partition,
             opened: floor,
             floor,
@@ -217,10 +214,7 @@ impl Appender<'_> {
 
     /// The log's own text of a topic that has open lanes.
     pub fn topic(&mut self, topic: &str) -> Option<Str> {
-        let log = self.log();
-        let (_, lane) = log.names.get(topic)?.first()?;
-        let shared = log.lanes[*lane].shared.get_or_insert_with(|| Sharded::new(|| topic.into()));
-        Some(shared.own().clone())
+        self.log().names.get_key_value(topic).map(|(known, _)| known.clone())
     }
 
     /// Appends a record to its lane, opening the lane at the record's place if need be; the oldest records make room.
