@@ -1,8 +1,7 @@
 # One Apache Kafka node (KRaft, broker and controller in one process). Sourced by scripts/brokers.
-# shellcheck shell=bash disable=SC2154 # root: common.sh
+# shellcheck shell=bash disable=SC2154 # root: common.sh; maven_plugin: scripts/brokers
 
 kafka_version=4.4.0
-kafka_maven_plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 kafka_log_options=(
     -Dorg.slf4j.simpleLogger.defaultLogLevel=warn
     -Dorg.slf4j.simpleLogger.showDateTime=true
@@ -15,20 +14,7 @@ kafka_given() { printf '%s\n' "${KAFKA_BOOTSTRAP:-}"; }
 
 kafka_probe() { python3 "$root/scripts/lib/kafka_probe.py" "$1" --connect-only --within 5; }
 
-kafka_install() {
-    local jars
-    jars=$(kafka_jars)
-    if [[ -d $jars ]] && command -v java >/dev/null && command -v python3 >/dev/null; then
-        return
-    fi
-    need test
-    mkdir -p "$(dirname "$jars")"
-    # Several runs may come here at once; the subshell holds the lock.
-    (
-        flock 8
-        [[ -d $jars ]] || kafka_download "$jars"
-    ) 8>"$jars.lock"
-}
+kafka_install() { fetch_once "$(kafka_jars)" kafka_download; }
 
 # Fetches into a folder beside and renames it when all is there, so that an interrupted download is never used.
 kafka_download() {
@@ -36,7 +22,7 @@ kafka_download() {
     partial=$(mktemp -d "$jars.partial.XXXXXX")
     cp "$root/scripts/brokers.d/kafka.pom.xml" "$partial/pom.xml"
     say "fetching Kafka $kafka_version (once)"
-    if ! mvn -q -B -f "$partial/pom.xml" "$kafka_maven_plugin:copy-dependencies" "-Dkafka.version=$kafka_version" \
+    if ! mvn -q -B -f "$partial/pom.xml" "$maven_plugin:copy-dependencies" "-Dkafka.version=$kafka_version" \
         "-DoutputDirectory=$partial/jars" -DincludeScope=runtime >"$partial/log" 2>&1 </dev/null; then
         cat "$partial/log" >&2
         rm -rf "$partial"

@@ -1,8 +1,7 @@
 # One Apache Pulsar, standalone: broker, bookie and metadata in one process. Sourced by scripts/brokers.
-# shellcheck shell=bash disable=SC2154 # root: common.sh
+# shellcheck shell=bash disable=SC2154 # root: common.sh; maven_plugin: scripts/brokers
 
 pulsar_version=4.0.8
-pulsar_maven_plugin=org.apache.maven.plugins:maven-dependency-plugin:3.8.1
 
 pulsar_home() { printf '%s/pulsar/%s\n' "$(cache_dir)" "$pulsar_version"; }
 
@@ -10,27 +9,14 @@ pulsar_given() { printf '%s\n' "${PULSAR_URL:-}"; }
 
 pulsar_probe() { python3 "$root/scripts/lib/pulsar_probe.py" --broker "$1" --within 5; }
 
-pulsar_install() {
-    local home
-    home=$(pulsar_home)
-    if [[ -d $home ]] && command -v java >/dev/null && command -v python3 >/dev/null; then
-        return
-    fi
-    need test
-    mkdir -p "$(dirname "$home")"
-    # Several runs may come here at once; the subshell holds the lock.
-    (
-        flock 8
-        [[ -d $home ]] || pulsar_download "$home"
-    ) 8>"$home.lock"
-}
+pulsar_install() { fetch_once "$(pulsar_home)" pulsar_download; }
 
 # Fetches into a folder beside and renames it when all is there, so that an interrupted download is never used.
 pulsar_download() {
     local home=$1 partial
     partial=$(mktemp -d "$home.partial.XXXXXX")
     say "fetching Pulsar $pulsar_version, 245 MB (once)"
-    if ! mvn -q -B "$pulsar_maven_plugin:copy" -Dmdep.useBaseVersion=true -DoutputDirectory="$partial" \
+    if ! mvn -q -B "$maven_plugin:copy" -Dmdep.useBaseVersion=true -DoutputDirectory="$partial" \
         "-Dartifact=org.apache.pulsar:pulsar-server-distribution:$pulsar_version:tar.gz:bin" \
         >"$partial/log" 2>&1 </dev/null; then
         cat "$partial/log" >&2
