@@ -12,13 +12,14 @@ use meshgate_api::{Str, connector::Limits};
 use rdkafka::{
     ClientConfig, ClientContext, Statistics, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, ConsumerContext},
-    error::{KafkaError, RDKafkaErrorCode},
+    consumer::{BaseConsumer, Consumer, ConsumerContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    message::BorrowedMessage,
     types::RDKafkaRespErr,
 };
 use tracing::{debug, info};
 
-use crate::{config::KafkaConfig, coordinator::Coordinator, identity::Identities};
+use crate::{bootstrap::Bootstrap, config::KafkaConfig, coordinator::Coordinator, identity::Identities};
 
 /// How much larger a record may be than the body that it came in: base64, attributes as JSON, headers.
 const RECORD_GROWTH: usize = 2;
@@ -55,6 +56,7 @@ impl Clients {
             ("topic.metadata.refresh.interval.ms", "1000"), // until then it refuses to write to a new partition
         ]);
         let largest = self.limits.max_body.saturating_mul(RECORD_GROWTH).saturating_add(RECORD_OVERHEAD);
+        hear(&mut config, "broker"); // for `Refusals`
         config
             .set("acks", "all")
             .set("enable.idempotence", "true")
@@ -97,10 +99,8 @@ impl Clients {
             ("fetch.error.backoff.ms", "250"),
         ]);
         let kilobytes = (queue >> 10).clamp(16, 65_536);
-        let debug = config.get("debug").map_or_else(|| "metadata".to_owned(), |debug| format!("{debug},metadata"));
+        hear(&mut config, "metadata"); // for `Listening`
         config
-            .set_log_level(RDKafkaLogLevel::Debug)
-            .set("debug", debug) // for `Listening`
             .set("isolation.level", "read_committed")
             .set("allow.auto.create.topics", "false")
             .set("group.id", format!("meshgate-{}-unused", self.connector))
@@ -149,25 +149,54 @@ impl Clients {
         for (name, value) in &self.config.properties {
             config.set(name, value);
         }
-        config.set("bootstrap.servers", self.config.brokers.join(","));
+        config.set("bootstrap.servers", self.addresses());
         config.set_log_level(RDKafkaLogLevel::Info);
         config
     }
+
+    /// What a client needs to find the cluster again.
+    pub(crate) fn bootstrap(&self) -> Bootstrap {
+        Bootstrap::new(&self.addresses())
+    }
+
+    fn addresses(&self) -> String {
+        self.config.brokers.join(",")
+    }
+}
+
+/// Has the client log what belongs to `facilities` too, for its context to hear.
+fn hear(config: &mut ClientConfig, facilities: &str) {
+    let all = config.get("debug").map_or_else(|| facilities.to_owned(), |debug| format!("{debug},{facilities}"));
+    config.set("debug", all).set_log_level(RDKafkaLogLevel::Debug);
 }
 
 /// The context of the clients that read and ask: their errors come out of the calls themselves.
 #[derive(Debug)]
-pub(crate) struct Quiet(pub(crate) Str);
+pub(crate) struct Quiet {
+    connector: Str,
+    lines: AtomicU64,
+    bootstrap: Bootstrap,
+}
+
+impl Quiet {
+    pub(crate) fn new(clients: &Clients) -> Self {
+        Self { connector: clients.connector.clone(), lines: AtomicU64::new(0), bootstrap: clients.bootstrap() }
+    }
+}
 
 impl ClientContext for Quiet {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        log_line(&self.0, level, facility, line);
+        self.lines.fetch_add(1, Relaxed);
+        log_line(&self.connector, level, facility, line);
     }
 
     fn stats(&self, _: Statistics) {}
 
     fn error(&self, error: KafkaError, reason: &str) {
-        debug!(connector = %self.0, "{error}: {reason}");
+        if code(&error) == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.bootstrap.all_are_down();
+        }
+        debug!(connector = %self.connector, "{error}: {reason}");
     }
 }
 
@@ -178,31 +207,23 @@ impl ConsumerContext for Quiet {}
 pub(crate) struct Listening {
     quiet: Quiet,
     identities: Arc<Identities>,
-    lines: AtomicU64,
     coordinator: Coordinator,
 }
 
 impl Listening {
     pub(crate) fn new(clients: &Clients) -> Self {
-        let quiet = Quiet(clients.connector.clone());
         let coordinator = Coordinator::default();
-        Self { quiet, identities: clients.identities.clone(), lines: AtomicU64::new(0), coordinator }
+        Self { quiet: Quiet::new(clients), identities: clients.identities.clone(), coordinator }
     }
 
     /// What the group's coordinator says.
     pub(crate) fn coordinator(&self) -> &Coordinator {
         &self.coordinator
     }
-
-    /// How many lines of the log have come.
-    pub(crate) fn lines(&self) -> u64 {
-        self.lines.load(Relaxed)
-    }
 }
 
 impl ClientContext for Listening {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.lines.fetch_add(1, Relaxed);
         if facility == "METADATA" {
             self.identities.overhear(line);
         }
@@ -213,6 +234,41 @@ impl ClientContext for Listening {
 
     fn error(&self, error: KafkaError, reason: &str) {
         self.quiet.error(error, reason);
+    }
+}
+
+/// The context of any client that is not a producer.
+pub(crate) trait Tended: ConsumerContext + Sized + 'static {
+    fn quiet(&self) -> &Quiet;
+}
+
+impl Tended for Quiet {
+    fn quiet(&self) -> &Quiet {
+        self
+    }
+}
+
+impl Tended for Listening {
+    fn quiet(&self) -> &Quiet {
+        &self.quiet
+    }
+}
+
+/// Takes out of the client's own queue all that concerns no partition, the log above all, which goes to its context: after it everything
+/// is heard that was logged before. `each` is given the errors.
+pub(crate) fn serve<C: Tended, E>(
+    client: &BaseConsumer<C>,
+    mut each: impl FnMut(KafkaResult<BorrowedMessage<'_>>) -> Result<(), E>,
+) -> Result<(), E> {
+    let quiet = client.context().quiet();
+    quiet.bootstrap.tend(client.client());
+    loop {
+        let lines = quiet.lines.load(Relaxed);
+        match client.poll(Duration::ZERO) {
+            Some(event) => each(event)?,
+            None if quiet.lines.load(Relaxed) == lines => return Ok(()),
+            None => {} // it was a line of the log, and there may be more
+        }
     }
 }
 

@@ -5,7 +5,10 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 
@@ -25,6 +28,7 @@ use rdkafka::{
 use tracing::{debug, error};
 
 use crate::{
+    bootstrap::Bootstrap,
     client::{code, log_line},
     link::Link,
     native::never_left,
@@ -35,8 +39,10 @@ use crate::{
 pub(crate) const SOMEWHERE: u64 = u64::MAX;
 
 /// One event's way through librdkafka.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ticket {
+    /// How many refusals there had been when it was handed over.
+    refusals: u64,
     report: OnceLock<Report>,
     waker: AtomicWaker,
 }
@@ -53,7 +59,39 @@ pub(crate) enum Report {
     },
 }
 
+/// What librdkafka logs of a produce request that a broker has answered, but not with success.
+const REFUSED: &str = "ProduceRequest failed: Broker: ";
+/// Of the answers after which librdkafka sends again, the one that a broker gives only before it appends (`NOT_ENOUGH_REPLICAS`).
+const REFUSED_BEFORE_APPENDING: &str = "failed: Broker: Not enough in-sync replicas";
+
+/// How many times brokers have refused to store what they were sent, all topics together.
+///
+/// librdkafka sends again what was refused for a passing reason, and takes it for *not persisted*. It may be: a broker that has appended
+/// a record and then ceases to lead its partition answers `NOT_LEADER_OR_FOLLOWER`. If the time is up before the answer to the
+/// repetition has come, nothing in the report tells it from an event that was never sent. But librdkafka's log tells of each refusal,
+/// before that report.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals(AtomicU64);
+
+impl Refusals {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    /// Takes in a line of librdkafka's log.
+    fn overhear(&self, facility: &str, line: &str) {
+        if facility == "REQERR" && line.contains(REFUSED) && !line.contains(REFUSED_BEFORE_APPENDING) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+}
+
 impl Ticket {
+    /// For an event that is about to be handed over.
+    pub(crate) fn new(refusals: &Refusals) -> Self {
+        Self { refusals: refusals.count(), report: OnceLock::new(), waker: AtomicWaker::new() }
+    }
+
     fn settle(&self, report: Report) {
         if self.report.set(report).is_ok() {
             self.waker.wake();
@@ -116,6 +154,11 @@ pub(crate) fn missing(topic: &Str) -> Outcome {
     Outcome::unavailable(Unavailability::Missing, detail)
 }
 
+/// Not an answer to the last time that the event was sent, if it ever was.
+fn is_librdkafkas_own(code: Code) -> bool {
+    (code as i32) <= Code::End as i32
+}
+
 /// Errors that a broker raises over what a record batch holds.
 fn is_about_content(code: Code) -> bool {
     matches!(
@@ -136,10 +179,13 @@ pub(crate) struct Reports {
     pub(crate) link: Arc<Link>,
     pub(crate) connector: Str,
     pub(crate) trouble: Arc<Trouble>,
+    pub(crate) refusals: Arc<Refusals>,
+    pub(crate) bootstrap: Bootstrap,
 }
 
 impl ClientContext for Reports {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.refusals.overhear(facility, line);
         log_line(&self.connector, level, facility, line);
     }
 
@@ -148,7 +194,10 @@ impl ClientContext for Reports {
     /// Called twice for each error.
     fn error(&self, error: KafkaError, reason: &str) {
         match code(&error) {
-            Some(Code::AllBrokersDown) => self.link.lost("no broker can be reached"),
+            Some(Code::AllBrokersDown) => {
+                self.bootstrap.all_are_down();
+                self.link.lost("no broker can be reached");
+            }
             Some(Code::Fatal) => self.trouble.is_fatal(reason),
             _ => debug!(connector = %self.connector, "{error}: {reason}"),
         }
@@ -159,7 +208,7 @@ impl ProducerContext for Reports {
     type DeliveryOpaque = Arc<Ticket>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Arc<Ticket>) {
-        let settled = catch_unwind(AssertUnwindSafe(|| ticket.settle(self.report(result))));
+        let settled = catch_unwind(AssertUnwindSafe(|| ticket.settle(self.report(result, ticket.refusals))));
         if settled.is_err() {
             error!(connector = %self.connector, "a delivery report was lost: its event stays unanswered");
         }
@@ -167,7 +216,7 @@ impl ProducerContext for Reports {
 }
 
 impl Reports {
-    fn report(&self, result: &DeliveryResult<'_>) -> Report {
+    fn report(&self, result: &DeliveryResult<'_>, refusals: u64) -> Report {
         match result {
             Ok(message) => {
                 self.trouble.stored(message.topic());
@@ -181,7 +230,8 @@ impl Reports {
                 if code == Code::MessageTimedOut {
                     self.trouble.timed_out(message.topic());
                 }
-                Report::Failed { code, never_stored: never_left(message) }
+                let may_have_been_refused = is_librdkafkas_own(code) && self.refusals.count() != refusals;
+                Report::Failed { code, never_stored: never_left(message) && !may_have_been_refused }
             }
         }
     }

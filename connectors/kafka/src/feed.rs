@@ -20,7 +20,7 @@ use rdkafka::{
 };
 
 use crate::{
-    client::{Clients, Listening},
+    client::{Clients, Listening, serve},
     decode::{Origin, decode},
     native,
 };
@@ -196,15 +196,10 @@ impl Feed {
     /// Serves what concerns no partition, the log above all: after it everything is heard that was logged before the last record that
     /// was taken had come.
     pub(crate) fn serve(&self) -> Result<(), Broken> {
-        loop {
-            let lines = self.consumer.context().lines();
-            match self.consumer.poll(Duration::ZERO) {
-                Some(Ok(_)) => return Err(Broken("a record came outside its partition's queue".into())),
-                Some(Err(problem)) => drop(seen(problem)?),
-                None if self.consumer.context().lines() == lines => return Ok(()),
-                None => {} // it was a line of the log, and there may be more
-            }
-        }
+        serve(&self.consumer, |event| match event {
+            Ok(_) => Err(Broken("a record came outside its partition's queue".into())),
+            Err(problem) => seen(problem).map(drop),
+        })
     }
 
     /// The same, and waits a little for more.

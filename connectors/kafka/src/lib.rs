@@ -29,6 +29,7 @@ use meshgate_api::{
 };
 use tokio::time::{self, Instant, MissedTickBehavior};
 
+mod bootstrap;
 mod client;
 pub mod config;
 mod coordinator;

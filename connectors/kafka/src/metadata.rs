@@ -6,6 +6,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    convert::Infallible,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,7 +24,7 @@ use rdkafka::{
 use tokio::sync::watch;
 
 use crate::{
-    client::{Clients, Quiet},
+    client::{Clients, Quiet, serve},
     link::Link,
     places::{Places, serve_places},
 };
@@ -67,7 +68,7 @@ impl Metadata {
     /// Starts both threads. Does not wait for the broker.
     pub(crate) fn start(clients: &Clients, link: Arc<Link>) -> Result<Self, String> {
         let connector = &clients.connector;
-        let client = BaseConsumer::from_config_and_context(&clients.inquirer(), Quiet(connector.clone()));
+        let client = BaseConsumer::from_config_and_context(&clients.inquirer(), Quiet::new(clients));
         let client = Arc::new(client.map_err(|problem| problem.to_string())?);
         let (places, questions) = Places::new();
         let (bell, rung) = mpsc::sync_channel(1);
@@ -169,7 +170,7 @@ impl Lister {
                     });
                 }
             }
-            while self.client.poll(Duration::ZERO).is_some() {} // log lines and errors, which the context receives
+            let Ok(()) = serve(&self.client, |_| Ok::<_, Infallible>(())); // the context has heard of errors too
             match bell.recv_timeout(pace) {
                 Ok(()) | Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,

@@ -4,12 +4,13 @@
 use std::{ffi::CStr, ptr, slice};
 
 use rdkafka::{
-    Offset, TopicPartitionList,
+    ClientContext, Offset, TopicPartitionList,
     bindings::{
-        rd_kafka_header_get_all, rd_kafka_message_headers, rd_kafka_message_status,
+        rd_kafka_brokers_add, rd_kafka_header_get_all, rd_kafka_message_headers, rd_kafka_message_status,
         rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED, rd_kafka_position,
         rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR,
     },
+    client::Client,
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     message::BorrowedMessage,
 };
@@ -19,6 +20,13 @@ pub(crate) fn never_left(message: &BorrowedMessage<'_>) -> bool {
     // SAFETY: the pointer is that of a delivery report, which lives at least as long as `message`; the function only reads it.
     let status = unsafe { rd_kafka_message_status(message.ptr()) };
     status == RD_KAFKA_MSG_STATUS_NOT_PERSISTED
+}
+
+/// Gives a client bootstrap addresses, `host:port` by commas, to which it connects if it has no others. librdkafka keeps each list that it
+/// was ever given.
+pub(crate) fn add_brokers(client: &Client<impl ClientContext>, addresses: &CStr) {
+    // SAFETY: both pointers live until the end of this function; librdkafka copies the text.
+    unsafe { rd_kafka_brokers_add(client.native_ptr(), addresses.as_ptr()) };
 }
 
 /// The offset after the last record or marker that was taken out of a partition's queue, if one was. rdkafka's own `position` waits for

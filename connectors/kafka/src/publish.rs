@@ -29,7 +29,7 @@ use tracing::{error, warn};
 
 use crate::{
     client::{Clients, code},
-    delivery::{Reports, Ticket, missing},
+    delivery::{Refusals, Reports, Ticket, missing},
     link::Link,
     metadata::Metadata,
     partition,
@@ -51,6 +51,7 @@ pub(crate) struct Publisher {
     metadata: Arc<Metadata>,
     most_topics: usize,
     trouble: Arc<Trouble>,
+    refusals: Arc<Refusals>,
     /// Topics that were published to, and how many partitions each has: 0 if the broker is about to make it.
     topics: RwLock<HashMap<Str, u32>>,
     /// The listing that `topics` was last compared with.
@@ -81,6 +82,7 @@ impl Publisher {
             metadata,
             most_topics,
             trouble: Arc::default(),
+            refusals: Arc::default(),
             topics: RwLock::default(),
             round: AtomicU64::new(0),
             sender: RwLock::new(None),
@@ -173,7 +175,7 @@ impl Publisher {
             _ => partition::choose(outbound, partitions),
         };
         let value = binding::value(&outbound.message, outbound.mode);
-        let ticket = Arc::new(Ticket::default());
+        let ticket = Arc::new(Ticket::new(&self.refusals));
         let record = BaseRecord {
             topic: &outbound.topic,
             partition: partition.map(|partition| partition as i32),
@@ -263,12 +265,17 @@ impl Publisher {
             link: self.link.clone(),
             connector: self.clients.connector.clone(),
             trouble: self.trouble.clone(),
+            refusals: self.refusals.clone(),
+            bootstrap: self.clients.bootstrap(),
         };
         Sender::from_config_and_context(config, reports).map_err(|problem| problem.to_string())
     }
 
     /// Makes the producer anew if it cannot go on. To be called once in a while.
     pub(crate) async fn tend(self: Arc<Self>) {
+        for sender in self.sender.read().iter().chain(&*self.lone_sender.lock()) {
+            sender.client().context().bootstrap.tend(sender.client());
+        }
         if !self.link.is_up() {
             self.trouble.excuse();
             return;

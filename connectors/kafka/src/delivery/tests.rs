@@ -8,7 +8,7 @@ use meshgate_api::{
 };
 use rdkafka::error::RDKafkaErrorCode as Code;
 
-use super::Report;
+use super::{Refusals, Report};
 
 fn outbound() -> Outbound {
     Outbound {
@@ -66,4 +66,31 @@ fn stored_tells_where() {
     let stored = Report::Stored { partition: 3, offset: 41 };
     let Outcome::Stored(position) = stored.outcome(&outbound()) else { panic!("stored") };
     assert_eq!((&*position.topic, position.partition, position.place.offset), ("orders", 3, 41));
+}
+
+#[test]
+fn refusals_are_heard() {
+    let line =
+        |code: Code| format!("[thrd:b/1]: b/1: ProduceRequest failed: {}: actions Refresh,MsgNotPersisted", text(code));
+    let text_of_local = line(Code::BrokerTransportFailure);
+    let table = [
+        ("REQERR", line(Code::NotLeaderForPartition), 1),
+        ("REQERR", line(Code::KafkaStorageError), 1),
+        ("REQERR", line(Code::NotEnoughReplicas), 0),
+        ("REQERR", text_of_local, 0),
+        ("REQERR", line(Code::NotLeaderForPartition).replace("Produce", "Metadata"), 0),
+        ("BROKER", line(Code::NotLeaderForPartition), 0),
+    ];
+    for (facility, line, expected) in table {
+        let refusals = Refusals::default();
+        refusals.overhear(facility, &line);
+        assert_eq!(refusals.count(), expected, "{facility} {line}");
+    }
+}
+
+/// librdkafka's words for an error.
+fn text(code: Code) -> String {
+    let all = code.to_string();
+    let (_, text) = all.split_once('(').expect("in brackets");
+    text.trim_end_matches(')').to_owned()
 }
