@@ -28,6 +28,7 @@ use crate::{
     reload::{LastReload, Outcome},
     shutdown::Drain,
     telemetry::exposition,
+    workers::Workers,
 };
 
 mod explain;
@@ -68,7 +69,8 @@ pub async fn serve(admin: Admin, address: String) -> Result<std::net::SocketAddr
                     let (_never, forever) = crate::shutdown::drain();
                     let router = router(admin);
                     if told.is_ok() {
-                        server.serve(|| router.clone(), forever, || BOUNDS, Gauge::default()).await;
+                        let here = Workers::here();
+                        server.serve(&here, || router.clone(), forever, || BOUNDS, Gauge::default()).await;
                     }
                 }
                 Err(problem) => drop(bound.send(Err(format!("{address}: {problem}")))),

@@ -25,6 +25,7 @@ use crate::{
     reload::{Leaving, Outcome, Reload, Reloading, Source},
     shutdown::drain,
     telemetry::{Metrics, Traces},
+    workers::Workers,
 };
 
 /// Why the gateway did not start.
@@ -44,6 +45,9 @@ pub enum StartError {
     /// The environment asks for trace spans in a way that cannot be.
     #[error("{0}")]
     Traces(String),
+    /// The system gives no threads.
+    #[error("cannot start a thread: {0}")]
+    Threads(std::io::Error),
     /// The system does not let signals be caught.
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
@@ -63,6 +67,7 @@ pub async fn serve(
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| unbound("listeners.http.address", format!("{}: {problem}", http.address)))?;
+    let workers = Workers::start().map_err(StartError::Threads)?;
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
     let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
     let (unready, not_ready) = drain();
@@ -81,7 +86,8 @@ pub async fn serve(
     listeners.push(("admin", bound.to_string()));
     let count = gateway.metrics.connections[Listener::Http as usize].clone();
     let http = Http::new(gateway.clone(), stopping.clone());
-    let serving = tokio::spawn(server.serve(move || http.service(), stopping, bounds(gateway.clone()), count));
+    let bounds = bounds(gateway.clone());
+    let serving = tokio::spawn(async move { server.serve(&workers, || http.service(), stopping, bounds, count).await });
     let leaving = Leaving::default();
     let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));
     let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`publish`] and [`deliver`] are the two things that the gateway does; [`router`] says where; [`codec`] and
 //! [`protocols`] face the clients; `connectors/` (crates of their own) face the brokers, and [`registry`] names them; [`config`],
-//! [`app`], [`admin`], [`shutdown`], [`telemetry`] and [`cli`] make a program of it.
+//! [`app`], [`workers`], [`admin`], [`shutdown`], [`telemetry`] and [`cli`] make a program of it.
 
 pub mod admin;
 pub mod app;
@@ -21,3 +21,4 @@ pub mod reload;
 pub mod router;
 pub mod shutdown;
 pub mod telemetry;
+pub mod workers;

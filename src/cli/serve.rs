@@ -41,6 +41,7 @@ pub(super) fn run(serve: &Serve) -> Exit {
             match problem {
                 StartError::Config(_) | StartError::Traces(_) => Exit::BadConfig,
                 StartError::Bind { .. } | StartError::Signals(_) => Exit::Unreachable,
+                StartError::Threads(_) => Exit::Software,
             }
         }
     }

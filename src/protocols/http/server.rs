@@ -1,10 +1,10 @@
-//! Accepting connections and speaking HTTP/1.1 and h2c on them.
+//! Accepting connections, and speaking HTTP/1.1 and h2c on them, each on one of the [`Workers`].
 
 use std::{
     convert::Infallible,
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{self, SocketAddr},
     pin::pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -26,7 +26,10 @@ use tokio::{
 };
 
 use super::{socket::Socket, timer::HeadTimer};
-use crate::shutdown::Drain;
+use crate::{
+    shutdown::Drain,
+    workers::{Load, Workers},
+};
 
 /// The largest request head, in bytes; also what is read of one ahead, and of an answer written to memory while the client does not
 /// read.
@@ -106,9 +109,10 @@ impl Server {
     }
 
     /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing. `bounds` is
-    /// asked before each connection, which then gets its own `service`.
+    /// asked before each connection, which then gets its own `service`, on one of the `workers`.
     pub async fn serve<S: Service>(
         self,
+        workers: &Workers,
         service: impl Fn() -> S,
         mut drain: Drain,
         bounds: impl Fn() -> Bounds,
@@ -133,14 +137,14 @@ impl Server {
                     continue;
                 }
             };
-            let timer = HeadTimer::new(header_timeout);
+            let Some(worker) = workers.idlest() else { break };
+            let open = Open::count(&count, place, open_until.clone(), worker.load());
             let mut builder = builder.clone();
+            let timer = HeadTimer::new(header_timeout);
             builder.http1().header_read_timeout(header_timeout).timer(timer.clone());
-            let open = Open::count(&count, place, open_until.clone());
-            let socket = Socket::new(stream, timer, open);
-            let connection = serve_connection(builder, socket, service(), drain.clone());
-            tokio::spawn(async move {
-                if let Err(problem) = connection.await {
+            let (service, drain) = (service(), drain.clone());
+            worker.serve(async move {
+                if let Err(problem) = serve_connection(builder, stream, timer, open, service, drain).await {
                     tracing::debug!(%problem, "a connection ended early");
                 }
             });
@@ -149,13 +153,13 @@ impl Server {
         all_closed.recv().await; // `None`, when every connection has dropped its sender
     }
 
-    /// The next connection; `None` if there is still no place for it. Cancel-safe.
-    async fn accept(&self, places: &mut Places) -> io::Result<Option<(TcpStream, OwnedSemaphorePermit)>> {
+    /// The next connection, which belongs to no runtime yet; `None` if there is still no place for it. Cancel-safe.
+    async fn accept(&self, places: &mut Places) -> io::Result<Option<(net::TcpStream, OwnedSemaphorePermit)>> {
         let Ok(place) = timeout(FULL_PAUSE, places.take()).await else { return Ok(None) };
         let place = place?;
         let (stream, _) = self.listener.accept().await?;
         stream.set_nodelay(true)?;
-        Ok(Some((stream, place)))
+        Ok(Some((stream.into_std()?, place)))
     }
 }
 
@@ -215,10 +219,13 @@ impl Places {
 
 async fn serve_connection<S: Service>(
     builder: auto::Builder<TokioExecutor>,
-    socket: Socket,
+    stream: net::TcpStream,
+    timer: HeadTimer,
+    open: Open,
     service: S,
     mut drain: Drain,
 ) -> Result<(), BoxError> {
+    let socket = Socket::new(TcpStream::from_std(stream)?, timer, open);
     let service = TowerToHyperService::new(service);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
     let mut connection = pin!(connection);
@@ -237,14 +244,15 @@ async fn serve_connection<S: Service>(
 pub(super) struct Open {
     count: Gauge,
     _place: OwnedSemaphorePermit,
+    _load: Load,
     /// The end of the listener waits for it.
     _until: mpsc::Sender<Infallible>,
 }
 
 impl Open {
-    fn count(count: &Gauge, place: OwnedSemaphorePermit, until: mpsc::Sender<Infallible>) -> Self {
+    fn count(count: &Gauge, place: OwnedSemaphorePermit, until: mpsc::Sender<Infallible>, load: Load) -> Self {
         count.inc();
-        Self { count: count.clone(), _place: place, _until: until }
+        Self { count: count.clone(), _place: place, _load: load, _until: until }
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! - who does not say in time which HTTP it speaks is closed (after that hyper watches over its heads, with [`HeadTimer`]);
 //! - an answer is written in one piece, which hyper puts together: for what is small, the system call takes longer with several;
+//! - it is written when the other connections that have something to be read had their turn: answers then leave together, and a client
+//!   that waits for several is woken once. To wake it takes longer than all else about a small answer;
 //! - what still comes after the last answer is read for a while: closing over unread bytes resets the connection, and a reset may
 //!   overtake the answer.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -36,13 +38,15 @@ pub(super) struct Socket {
     /// Once its writing side is closed: the deadline of what still comes, and that of the next of it.
     lingering: Option<(Instant, Timer)>,
     timer: HeadTimer,
+    /// Something was read since the last write, which is its answer: the next one.
+    is_answer_next: bool,
     _open: Open,
 }
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, timer: HeadTimer, open: Open) -> Self {
         let opening = Some((PREFACE, Box::pin(sleep_until(timer.opening_deadline()))));
-        Self { stream, opening, lingering: None, timer, _open: open }
+        Self { stream, opening, lingering: None, timer, is_answer_next: false, _open: open }
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -69,13 +73,19 @@ impl AsyncRead for Socket {
             Some(_) => self.poll_open(cx, buf),
             None => Pin::new(&mut self.stream).poll_read(cx, buf),
         };
-        self.timer.received(buf.filled().len() - before);
+        let received = buf.filled().len() - before;
+        self.timer.received(received);
+        self.is_answer_next |= received > 0;
         read
     }
 }
 
 impl AsyncWrite for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if mem::take(&mut self.is_answer_next) {
+            cx.waker().wake_by_ref(); // and go to the end of the queue
+            return Poll::Pending;
+        }
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
