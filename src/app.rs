@@ -67,7 +67,7 @@ pub async fn serve(
     let server = Server::bind(&http.address)
         .await
         .map_err(|problem| unbound("listeners.http.address", format!("{}: {problem}", http.address)))?;
-    let workers = Workers::start().map_err(StartError::Threads)?;
+    let workers = Arc::new(Workers::start().map_err(StartError::Threads)?);
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
     let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
     let (unready, not_ready) = drain();
@@ -87,7 +87,10 @@ pub async fn serve(
     let count = gateway.metrics.connections[Listener::Http as usize].clone();
     let http = Http::new(gateway.clone(), stopping.clone());
     let bounds = bounds(gateway.clone());
-    let serving = tokio::spawn(async move { server.serve(&workers, || http.service(), stopping, bounds, count).await });
+    let serving = tokio::spawn({
+        let workers = workers.clone();
+        async move { server.serve(&workers, || http.service(), stopping, bounds, count).await }
+    });
     let leaving = Leaving::default();
     let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));
     let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;
@@ -102,6 +105,7 @@ pub async fn serve(
         () = ending => {}
         () = signals.first() => tracing::warn!("a second signal: stopping at once"),
     }
+    drop(workers); // not before: they also send what no client waits for
     Ok(())
 }
 
