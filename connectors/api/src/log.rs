@@ -20,7 +20,8 @@ mod ahead;
 mod alarm;
 mod follow;
 mod hold;
-use alarm::Alarm;
+mod relay;
+use alarm::{Alarm, ring_all};
 pub use follow::{Behind, Follower, Records};
 pub use hold::{Hold, Holder};
 
@@ -127,7 +128,7 @@ impl Log {
             wake.push(inner.lanes[lane].followers.clone());
         }
         drop(inner);
-        wake_all(&wake);
+        ring_all(wake.iter().flat_map(|list| list.iter()));
     }
 
     /// Bytes and records held.
@@ -271,12 +272,10 @@ impl Appender<'_> {
 impl Drop for Appender<'_> {
     fn drop(&mut self) {
         self.log = None; // before the readers wake and want it
-        wake_all(&self.touched);
+        if !self.touched.is_empty() {
+            ring_all(self.touched.iter().flat_map(|list| list.iter()));
+        }
     }
-}
-
-fn wake_all(lists: &[Arc<Vec<Arc<Alarm>>>]) {
-    lists.iter().flat_map(|list| list.iter()).for_each(|follower| follower.ring());
 }
 
 impl Inner {

@@ -1,4 +1,9 @@
-use std::{future::poll_fn, num::NonZeroUsize, sync::OnceLock, time::SystemTime};
+use std::{
+    future::poll_fn,
+    num::NonZeroUsize,
+    sync::OnceLock,
+    time::{Duration, SystemTime},
+};
 
 use futures::FutureExt;
 
@@ -293,4 +298,43 @@ fn a_holder_turns_to_other_topics() {
     assert_eq!(holder_ids(&mut holder), ["a0-0", "a0-1", "a0-2"]);
     drop(holder);
     assert!(log.appender().has_room(6 * footprint));
+}
+
+/// Through the relay of their thread, of which each runtime has its own.
+#[test]
+fn tasks_of_other_threads_are_woken() {
+    const READERS: usize = 3;
+    const PATIENCE: Duration = Duration::from_secs(10);
+    let log = log(100);
+    let (ready, waiting) = std::sync::mpsc::channel();
+    let reading = {
+        let log = log.clone();
+        std::thread::spawn(move || {
+            for round in 0..2 {
+                let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                let tasks: Vec<_> = (0..READERS)
+                    .map(|_| {
+                        let mut follower =
+                            log.follow(TopicSet::one("a"), |_| Place::offset(round)).expect("all is there");
+                        let ready = ready.clone();
+                        runtime.spawn(poll_fn(move |cx| {
+                            let mut records = Records::new();
+                            let read = follower.poll_read(cx, NonZeroUsize::MAX, &mut records);
+                            ready.send(()).expect("the test goes on");
+                            read.map(|_| records[0].message.event.id.to_string())
+                        }))
+                    })
+                    .collect();
+                for task in tasks {
+                    assert_eq!(runtime.block_on(task).expect("no panic"), format!("a0-{round}"));
+                }
+            }
+        })
+    };
+    for round in 0..2 {
+        (0..READERS).for_each(|_| waiting.recv_timeout(PATIENCE).expect("they wait"));
+        log.appender().append(record("a", 0, round));
+        (0..READERS).for_each(|_| waiting.recv_timeout(PATIENCE).expect("they were woken"));
+    }
+    reading.join().expect("they read it");
 }
