@@ -306,7 +306,7 @@ fn tasks_of_other_threads_are_woken() {
     const READERS: usize = 3;
     const PATIENCE: Duration = Duration::from_secs(10);
     let log = log(100);
-    let (ready, waiting) = std::sync::mpsc::channel();
+    let (ready, waiting) = std::sync::mpsc::sync_channel(4 * READERS);
     let reading = {
         let log = log.clone();
         std::thread::spawn(move || {
