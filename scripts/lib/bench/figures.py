@@ -1,8 +1,11 @@
 """What is measured. Each figure is a function that yields rows of the table; its documentation is its help."""
 
+import asyncio
 import statistics
 import time
 
+from gateway import Failed
+from reload import Load, last_route
 from report import Row, at_least, at_most, shown
 from subscribers import Subscribers
 
@@ -10,6 +13,7 @@ MIB = 1 << 20
 STARTS = 9
 SUBSCRIBERS = 1000
 EVENTS_PER_SECOND = 50
+ROUTES, RELOADS, PAUSE_SECONDS = 10_000, 5, 4
 
 
 def http(rig):
@@ -112,6 +116,22 @@ def fanout(rig):
     yield at_most(what + "CPU per delivered event, ratio", comparison.ratio("cpu_us"), 1.30)
 
 
+def reload(rig):
+    """10,000 routes taken over anew at 1,000 events/s: p99 of the second that begins with the new file against that of the second before"""
+    gateway, put = rig.reloading_gateway(ROUTES, RELOADS)
+    with gateway:
+        load = Load(gateway.http, "other")
+        begun = asyncio.run(load.run(put, RELOADS, PAUSE_SECONDS))
+        served = last_route(gateway.admin)
+    if served != f"all-{RELOADS}":
+        raise Failed(f"the last reload was not taken over: there is {served}")
+    pairs = [(load.p99_ms(at - 1, at), load.p99_ms(at, at + 1)) for at in begun]
+    print("  " + ", ".join(f"{before:.2f} and {of:.2f} ms" for before, of in pairs), flush=True)
+    what = f"reload of {ROUTES} routes under load: "
+    yield at_most(what + "p99 over that of the second before", statistics.median(of / before for before, of in pairs), 2)
+    yield shown(what + "events, none refused", len(load.sent), "{:.0f}")
+
+
 def kafka(rig, configuration, connections, properties):
     with rig.topic("orders.publish"):
         yardstick = f"kafka --brokers {rig.kafka()} --topic orders.publish --linger-ms 1"
@@ -135,5 +155,5 @@ def added_latency(rig, configuration, properties):
 
 FIGURES = {
     figure.__name__.replace("_", "-"): figure
-    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout)
+    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout, reload)
 }

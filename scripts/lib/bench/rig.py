@@ -86,6 +86,31 @@ class Rig(contextlib.ExitStack):
         file.write_text("\n".join(lines) + "\n")
         return self.gateway(file, http, admin)
 
+    def reloading_gateway(self, routes, times):
+        """A gateway whose file has so many routes, the last for every channel; and what puts the edition of a number, up to `times`, in
+        its place: with other routes, and the number in the name of the last."""
+        http, admin = self.address(), self.address()
+        to = "to: [{ connector: c, topic: events }]"
+
+        def edition(number):
+            others = [
+                f'  - {{ name: r{n}, channel: "orders/{{region}}", filters: [{{ exact: {{ type: "t{number}.{n}" }} }}], {to} }}'
+                for n in range(1, routes)
+            ]
+            lines = [
+                f'listeners: {{ http: {{ address: "{http}" }}, admin: {{ address: "{admin}" }} }}',
+                "connectors: { c: { kind: memory, capacity: 64MiB } }",
+                "routes:",
+                *others,
+                f'  - {{ name: all-{number}, channel: "#", {to} }}',
+            ]
+            file = self.folder / f"edition-{number}.yaml"
+            file.write_text("\n".join(lines) + "\n")
+            return file
+
+        file, *later = [edition(number) for number in range(times + 1)]
+        return self.gateway(file, http, admin), lambda number: later[number - 1].replace(file)
+
     def gateway(self, file, http, admin, environment=None):
         return Gateway([self.binary, "--config", file], http, admin, self.folder / "log", environment)
 
