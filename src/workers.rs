@@ -13,7 +13,10 @@ use tokio::{
 
 /// Where connections are served. Dropping it ends them all.
 #[derive(Debug)]
-pub struct Workers(Vec<Worker>);
+pub struct Workers {
+    first: Worker,
+    others: Vec<Worker>,
+}
 
 /// One thread.
 #[derive(Debug)]
@@ -31,20 +34,27 @@ pub type Load = Arc<()>;
 impl Workers {
     /// One for each core that the process may use.
     pub fn start() -> io::Result<Self> {
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        (0..cores).map(Worker::start).collect::<io::Result<_>>().map(Self)
+        Self::start_some(thread::available_parallelism().map_or(1, NonZeroUsize::get))
+    }
+
+    /// So many, and at least one.
+    fn start_some(count: usize) -> io::Result<Self> {
+        let others = (1..count).map(Worker::start).collect::<io::Result<_>>()?;
+        Ok(Self { first: Worker::start(0)?, others })
     }
 
     /// The runtime of the caller, who then serves what it accepts.
     #[must_use]
     pub fn here() -> Self {
-        Self(vec![Worker { runtime: Handle::current(), load: Load::default(), _until: None }])
+        let first = Worker { runtime: Handle::current(), load: Load::default(), _until: None };
+        Self { first, others: Vec::new() }
     }
 
     /// The one with the fewest connections.
     #[must_use]
-    pub fn idlest(&self) -> Option<&Worker> {
-        self.0.iter().min_by_key(|worker| Arc::strong_count(&worker.load))
+    pub fn idlest(&self) -> &Worker {
+        let idler = |a, b| if Worker::connections(b) < Worker::connections(a) { b } else { a };
+        self.others.iter().fold(&self.first, idler)
     }
 }
 
@@ -58,6 +68,10 @@ impl Worker {
             runtime.shutdown_background();
         })?;
         Ok(Self { runtime: handle, load: Load::default(), _until: Some(until) })
+    }
+
+    fn connections(&self) -> usize {
+        Arc::strong_count(&self.load) - 1
     }
 
     /// Serves a connection here.
@@ -80,12 +94,12 @@ mod tests {
 
     use super::*;
 
-    /// The name of the thread on which a connection that holds `load` is served, once it is there.
+    /// The name of the thread that serves a connection of this worker.
     async fn place(worker: &Worker) -> String {
         let (told, mut told_place) = mpsc::channel(1);
         worker.serve(async move {
             tokio::task::yield_now().await;
-            let name = thread::current().name().unwrap_or_default().to_owned();
+            let name = thread::current().name().expect("workers have names").to_owned();
             told.send(name).await.expect("the test waits");
         });
         told_place.recv().await.expect("it is served")
@@ -93,10 +107,10 @@ mod tests {
 
     #[tokio::test]
     async fn connections_are_spread_and_each_has_one_thread() {
-        let workers = Workers((0..3).map(Worker::start).collect::<io::Result<_>>().expect("threads"));
+        let workers = Workers::start_some(3).expect("threads");
         let (mut loads, mut places) = (Vec::new(), Vec::new());
         for _ in 0..6 {
-            let worker = workers.idlest().expect("three");
+            let worker = workers.idlest();
             loads.push(worker.load());
             places.push(place(worker).await);
         }
@@ -107,14 +121,14 @@ mod tests {
             let mut places = places.iter();
             move |_| places.next().is_some_and(|place| *place != emptied)
         });
-        assert_eq!(place(workers.idlest().expect("three")).await, places[1], "where the fewest are");
+        assert_eq!(place(workers.idlest()).await, places[1], "where the fewest are");
     }
 
     #[tokio::test]
     async fn connections_end_with_the_workers() {
-        let workers = Workers(vec![Worker::start(0).expect("a thread")]);
+        let workers = Workers::start_some(1).expect("a thread");
         let (held, mut waiting) = mpsc::channel::<Infallible>(1);
-        workers.idlest().expect("one").serve(async move {
+        workers.idlest().serve(async move {
             std::future::pending::<()>().await;
             drop(held);
         });

@@ -6,7 +6,8 @@
 //! is given the addresses once more: one that has found its brokers meanwhile drops them at its next look at the cluster.
 
 use std::{
-    ffi::CString,
+    ffi::CStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,14 +22,14 @@ const REST: Duration = Duration::from_secs(2);
 /// The bootstrap addresses of one client.
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
-    addresses: CString,
+    addresses: Arc<CStr>,
     all_down: Mutex<Option<Instant>>,
 }
 
 impl Bootstrap {
-    /// `addresses`: as librdkafka's `bootstrap.servers`. One that holds a zero byte, which no address does, is never used.
-    pub(crate) fn new(addresses: &str) -> Self {
-        Self { addresses: CString::new(addresses).unwrap_or_default(), all_down: Mutex::default() }
+    /// `addresses`: as librdkafka's `bootstrap.servers`.
+    pub(crate) fn new(addresses: Arc<CStr>) -> Self {
+        Self { addresses, all_down: Mutex::default() }
     }
 
     /// librdkafka says that no broker is connected.
@@ -55,7 +56,7 @@ mod tests {
 
     #[test]
     fn addresses_are_due_once_after_each_time_that_all_are_down() {
-        let bootstrap = Bootstrap::new("127.0.0.1:9092");
+        let bootstrap = Bootstrap::new(c"127.0.0.1:9092".into());
         assert!(!bootstrap.is_due(Duration::ZERO), "none was lost");
         bootstrap.all_are_down();
         assert!(!bootstrap.is_due(Duration::from_secs(60)), "it may do it by itself");

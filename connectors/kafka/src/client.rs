@@ -1,6 +1,7 @@
 //! librdkafka clients: how each is configured, and what all of them do with its log lines.
 
 use std::{
+    ffi::{CStr, CString},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -34,13 +35,17 @@ const LARGEST_RESPONSE: usize = 2_000_000_000;
 pub(crate) struct Clients {
     pub(crate) connector: Str,
     config: KafkaConfig,
+    /// Those of `config.brokers`, as librdkafka takes them.
+    addresses: Arc<CStr>,
     limits: Limits,
     pub(crate) identities: Arc<Identities>,
 }
 
 impl Clients {
-    pub(crate) fn new(connector: Str, config: KafkaConfig, limits: Limits) -> Self {
-        Self { connector, config, limits, identities: Arc::default() }
+    /// An error: an address that librdkafka cannot be given.
+    pub(crate) fn new(connector: Str, config: KafkaConfig, limits: Limits) -> Result<Self, String> {
+        let addresses = CString::new(config.brokers.join(",")).map_err(|problem| format!("brokers: {problem}"))?;
+        Ok(Self { connector, config, addresses: addresses.into(), limits, identities: Arc::default() })
     }
 
     /// Whether the broker may make topics of what is published.
@@ -149,18 +154,14 @@ impl Clients {
         for (name, value) in &self.config.properties {
             config.set(name, value);
         }
-        config.set("bootstrap.servers", self.addresses());
+        config.set("bootstrap.servers", self.config.brokers.join(","));
         config.set_log_level(RDKafkaLogLevel::Info);
         config
     }
 
     /// What a client needs to find the cluster again.
     pub(crate) fn bootstrap(&self) -> Bootstrap {
-        Bootstrap::new(&self.addresses())
-    }
-
-    fn addresses(&self) -> String {
-        self.config.brokers.join(",")
+        Bootstrap::new(self.addresses.clone())
     }
 }
 

@@ -104,7 +104,7 @@ pub struct Kafka {
 impl Kafka {
     /// Starts the clients. They find the broker by themselves, now or later. An error: librdkafka refuses the properties as a whole.
     pub fn connect(config: KafkaConfig, context: Context) -> Result<Self, String> {
-        let clients = Clients::new(context.name.clone(), config, context.limits);
+        let clients = Clients::new(context.name.clone(), config, context.limits)?;
         let link = Arc::new(Link::new(context.name.clone()));
         let metadata = Arc::new(Metadata::start(&clients, link.clone())?);
         let limits = &context.limits;

@@ -137,7 +137,7 @@ impl Server {
                     continue;
                 }
             };
-            let Some(worker) = workers.idlest() else { break };
+            let worker = workers.idlest();
             let open = Open::count(&count, place, open_until.clone(), worker.load());
             let mut builder = builder.clone();
             let timer = HeadTimer::new(header_timeout);

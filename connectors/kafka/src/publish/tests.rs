@@ -24,7 +24,7 @@ async fn publisher(cluster: &Mock) -> Arc<Publisher> {
 
 async fn publisher_within(cluster: &Mock, limits: Limits) -> Arc<Publisher> {
     let config = KafkaConfig { brokers: vec![cluster.bootstrap_servers()], properties: Vec::new() };
-    let clients = Clients::new("mock".into(), config, limits);
+    let clients = Clients::new("mock".into(), config, limits).expect("an address");
     let link = Arc::new(Link::new("mock".into()));
     let metadata = Arc::new(Metadata::start(&clients, link.clone()).expect("threads start"));
     metadata.fresh().await.expect("the mock answers");
