@@ -1,15 +1,39 @@
 //! Names that stay as long as the process.
 //!
 //! Every event has its topic's name with it, in several places. To copy a text that may be let go counts references to it, in a line of
-//! memory in which all threads meet; a lasting one is just copied. Only what a configuration says itself lasts, so that there is a bound
-//! to it, and what is said again, by a reload mostly, takes nothing more.
+//! memory in which all threads meet; a lasting one is just copied. What a configuration says itself lasts; of the names that templates
+//! make, those that are used again, up to [`ROOM`]. So there is a bound to it, and what is said again, by a reload mostly, takes nothing
+//! more.
 
-use std::collections::BTreeSet;
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    hash::BuildHasher,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
 
+use foldhash::fast::FixedState;
 use meshgate_api::Str;
 use parking_lot::Mutex;
 
+/// Bytes of names that templates have made.
+const ROOM: usize = 256 << 10;
+/// Names that each thread has at hand.
+const AT_HAND: usize = 256;
+
 static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+static LEFT: AtomicUsize = AtomicUsize::new(ROOM);
+
+thread_local! {
+    static RECENT: RefCell<Vec<Recent>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A name that a template made.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    name: Str,
+    lasts: bool,
+}
 
 /// The name, as one that lasts.
 pub(super) fn lasting(name: &str) -> Str {
@@ -20,6 +44,26 @@ pub(super) fn lasting(name: &str) -> Str {
         names.insert(new);
         new
     }))
+}
+
+/// A name that a template has made.
+pub(super) fn made(name: &str) -> Str {
+    RECENT.with_borrow_mut(|recent| {
+        recent.resize_with(AT_HAND, Recent::default);
+        let at = FixedState::with_seed(0).hash_one(name.as_bytes()) as usize % AT_HAND;
+        let recent = &mut recent[at];
+        if recent.name != name {
+            *recent = Recent { name: name.into(), lasts: false };
+        } else if !recent.lasts && has_room(name.len()) {
+            *recent = Recent { name: lasting(name), lasts: true };
+        }
+        recent.name.clone()
+    })
+}
+
+/// Takes the room for a name, if there is any.
+fn has_room(bytes: usize) -> bool {
+    LEFT.try_update(Relaxed, Relaxed, |left| left.checked_sub(bytes)).is_ok()
 }
 
 #[cfg(test)]

@@ -10,7 +10,6 @@ use meshgate_api::{
     event::{Event, check_attribute_name},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use smallvec::SmallVec;
 
 use super::{pattern::Pattern, shape::Fit};
 
@@ -121,9 +120,14 @@ impl Template {
         {
             return Ok(text);
         }
-        let texts = self.parts.iter().map(|part| part.text(scene, self.uri));
-        let texts: SmallVec<[Cow<'_, str>; 4]> = texts.collect::<Result<_, _>>()?;
-        Ok(texts.concat().into())
+        let mut text = String::new();
+        self.render_into(scene, &mut text)?;
+        Ok(text.into())
+    }
+
+    /// Appends the text with everything filled in.
+    pub(super) fn render_into(&self, scene: &Scene<'_>, to: &mut String) -> Result<(), Missing> {
+        self.parts.iter().try_for_each(|part| Ok(to.push_str(&part.text(scene, self.uri)?)))
     }
 }
 

@@ -10,7 +10,7 @@ use meshgate_api::{
 use super::{
     cast::cast,
     index::Cut,
-    lasting::lasting,
+    lasting::{lasting, made},
     mould::{Clues, Mould},
     pattern::Pattern,
     shape::Meeting,
@@ -55,11 +55,11 @@ impl Topic {
         if let Some(literal) = &self.literal {
             return Ok(literal.clone());
         }
-        let topic = self.template.render(scene).map_err(NoTopic::Missing)?;
-        let named = (self.naming)(&topic).map(|name| (*name != *topic).then(|| Str::from(&*name)));
-        match named {
-            Ok(renamed) => Ok(renamed.unwrap_or(topic)),
-            Err(why) => Err(NoTopic::Illegal { topic, why }),
+        let mut topic = String::with_capacity(64);
+        self.template.render_into(scene, &mut topic).map_err(NoTopic::Missing)?;
+        match (self.naming)(&topic) {
+            Ok(name) => Ok(made(&name)),
+            Err(why) => Err(NoTopic::Illegal { why, topic: topic.into() }),
         }
     }
 

@@ -7,10 +7,11 @@
 //! until it is released.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     sync::Arc,
 };
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
@@ -107,7 +108,7 @@ impl Log {
             held_bytes: 0,
             holders: Vec::new(),
             lanes: Vec::new(),
-            names: HashMap::new(),
+            names: HashMap::default(),
             followers: Arc::default(),
         };
         Self { inner: Mutex::new(inner) }

@@ -1,10 +1,8 @@
 //! The routes of one pattern, by what their filters ask.
 
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::hash::{BuildHasher, Hash, Hasher};
 
+use foldhash::{HashMap, fast::RandomState};
 use meshgate_api::{Str, event::Event, message::Message};
 
 use super::{
@@ -19,6 +17,7 @@ pub(super) struct Group {
     routes: Vec<usize>,
     /// For each question that filters ask, the routes by the fingerprint of the answer that they want, or that they err on.
     by_question: HashMap<Question, HashMap<u64, Numbers>>,
+    fingerprint: RandomState,
     /// Those that may change an event before they ask it.
     wrapping: Vec<usize>,
     readers: Topics,
@@ -34,7 +33,7 @@ impl Group {
         self.routes.push(number);
         for conditions in alternatives(&route.filters).into_iter().chain(errors(&route.filters)) {
             let question = conditions.iter().map(|each| (each.attribute.into(), each.asked)).collect();
-            let mut answer = DefaultHasher::new();
+            let mut answer = self.fingerprint.build_hasher();
             conditions.iter().for_each(|each| each.text.as_bytes().hash(&mut answer));
             let routes = self.by_question.entry(question).or_default().entry(answer.finish()).or_default();
             if routes.last() != Some(&number) {
@@ -67,7 +66,7 @@ impl Group {
     /// Adds the routes whose filters may let a message through, and those that are known to err.
     pub(super) fn takers<'a>(&'a self, message: &Message, candidates: &mut Candidates<'a>) {
         for (question, routes) in &self.by_question {
-            if let Some(routes) = answer(question, &message.event).and_then(|answer| routes.get(&answer)) {
+            if let Some(routes) = answer(question, &message.event, self.fingerprint.build_hasher()).and_then(|answer| routes.get(&answer)) {
                 candidates.add(routes);
             }
         }
@@ -78,8 +77,7 @@ impl Group {
 }
 
 /// The fingerprint of an event's answer; `None`: it lacks an attribute, or has one that is too short or should be missing.
-fn answer(question: &[(Str, Asked)], event: &Event) -> Option<u64> {
-    let mut answer = DefaultHasher::new();
+fn answer(question: &[(Str, Asked)], event: &Event, mut answer: impl Hasher) -> Option<u64> {
     for (attribute, asked) in question {
         let value = event.attribute(attribute);
         let piece = match (asked, &value) {

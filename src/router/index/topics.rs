@@ -1,6 +1,8 @@
 //! Destinations that are read, by what the names of their topics have in common.
 
-use std::{collections::HashMap, hash::BuildHasher, hash::RandomState};
+use std::hash::BuildHasher;
+
+use foldhash::{HashMap, fast::RandomState};
 
 use super::{Candidates, Numbers, cut::Cut};
 use crate::router::route::Destination;

@@ -1,7 +1,6 @@
 //! Patterns by their levels. What stands for a pattern is its leaf.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use meshgate_api::Str;
 use smallvec::SmallVec;
 
@@ -36,7 +35,7 @@ impl<T> Default for Tree<T> {
 
 impl<T> Default for Node<T> {
     fn default() -> Self {
-        Self { literals: HashMap::new(), any: None, closed: None, open: None }
+        Self { literals: HashMap::default(), any: None, closed: None, open: None }
     }
 }
 
