@@ -99,7 +99,7 @@ impl Differ {
         for (name, value) in self.attributes(number) {
             event.set(name, value.into());
         }
-        Message { channel: Some(channel.replace(['+', '#'], "x").into()), event, ..Message::default() }
+        Message { channel: Some(channel.replace(['+', '#'], "x").into()), event: Box::new(event), ..Message::default() }
     }
 }
 

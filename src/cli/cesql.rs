@@ -54,7 +54,7 @@ impl Cesql {
         if print(&format!("{{\"value\":{value},\"error\":{}}}", json!(kind))) { Exit::Clean } else { Exit::Software }
     }
 
-    fn event(&self) -> Result<Event, (Exit, String)> {
+    fn event(&self) -> Result<Box<Event>, (Exit, String)> {
         let mut text = Vec::new();
         let read = if self.event.as_os_str() == "-" {
             io::stdin().read_to_end(&mut text).map(|_| text)

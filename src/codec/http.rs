@@ -50,11 +50,11 @@ pub fn decode(headers: &HeaderMap, body: Bytes, channel: &str) -> Result<Decoded
     let Found { channel, attributes, content_type, trace } = headers::read(headers, channel)?;
     if let Some(draft) = attributes {
         let mut event = match copied(&draft, content_type.as_deref(), &body) {
-            Some(event) => event.into(),
+            Some(event) => event,
             None => binary(draft, content_type, body)?,
         };
         admit(&mut event)?;
-        let message = Message { channel: Some(channel), event: *event, headers: trace, wrapped: false };
+        let message = Message { channel: Some(channel), event, headers: trace, wrapped: false };
         return Ok(Decoded::One(message.into()));
     }
     match format(content_type.as_deref())? {
@@ -66,14 +66,14 @@ pub fn decode(headers: &HeaderMap, body: Bytes, channel: &str) -> Result<Decoded
         }
         Format::None => {
             let data = data(content_type.as_ref(), body);
-            let event = wrap(Str::from_static(SOURCE), content_type, data);
+            let event = wrap(Str::from_static(SOURCE), content_type, data).into();
             Ok(Decoded::One(Message { channel: Some(channel), event, headers: trace, wrapped: true }.into()))
         }
     }
 }
 
 /// An event out of a body. The texts of JSON are slices of that, which would stay in memory with each of them.
-fn own(mut event: Event, channel: Str, headers: Headers) -> Result<Message, DecodeError> {
+fn own(mut event: Box<Event>, channel: Str, headers: Headers) -> Result<Message, DecodeError> {
     admit(&mut event)?;
     let mut message = Message { channel: Some(channel), event, headers, wrapped: false };
     message.own_texts();
@@ -105,7 +105,7 @@ fn format(content_type: Option<&str>) -> Result<Format, DecodeError> {
 }
 
 /// The event in the body, if the attribute headers are copies of what it says.
-fn copied(draft: &Draft, content_type: Option<&str>, body: &Bytes) -> Option<Event> {
+fn copied(draft: &Draft, content_type: Option<&str>, body: &Bytes) -> Option<Box<Event>> {
     let structured = content_type.is_some_and(|media_type| media::is(media_type, media::EVENT_JSON));
     let event = structured.then(|| json::decode(body).ok())?;
     event.filter(|event| draft.agrees_with(event))

@@ -26,7 +26,7 @@ const REJECT: &str = "io.meshgate.reject";
 #[derive(Debug, PartialEq)]
 pub enum Frame {
     /// An event to publish.
-    Event(Event),
+    Event(Box<Event>),
     /// What became of deliveries.
     Settling(Settling),
 }
@@ -110,7 +110,7 @@ impl Tag {
 
 /// An event of a frame as a message to `channel`, in buffers of its own: frames share the one that they were read into.
 #[must_use]
-pub fn message(event: Event, channel: &Str, trace: &Headers) -> Message {
+pub fn message(event: Box<Event>, channel: &Str, trace: &Headers) -> Message {
     let mut message = Message { channel: Some(channel.clone()), event, headers: trace.clone(), wrapped: false };
     message.own_texts();
     message.own_data();
@@ -120,7 +120,7 @@ pub fn message(event: Event, channel: &Str, trace: &Headers) -> Message {
 /// Bytes that are no event, as a message to `channel`.
 #[must_use]
 pub fn wrapped(frame: &[u8], channel: &Str, trace: &Headers) -> Message {
-    let event = wrap(Str::from_static(SOURCE), None, Some(Bytes::copy_from_slice(frame)));
+    let event = wrap(Str::from_static(SOURCE), None, Some(Bytes::copy_from_slice(frame))).into();
     Message { channel: Some(channel.clone()), event, headers: trace.clone(), wrapped: true }
 }
 

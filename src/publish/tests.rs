@@ -134,12 +134,12 @@ fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Arc<Gate
 
 fn message(id: &str, channel: &str) -> Submission {
     let event = Event { id: id.into(), source: "/s".into(), kind: "t".into(), ..Event::default() };
-    Ok(Arc::new(Message { channel: Some(channel.into()), event, ..Message::default() }))
+    Ok(Arc::new(Message { channel: Some(channel.into()), event: Box::new(event), ..Message::default() }))
 }
 
 fn unread(id: &str) -> Refused {
     let event = Event { id: id.into(), ..Event::default() };
-    let known = Arc::new(Message { event, ..Message::default() });
+    let known = Arc::new(Message { event: Box::new(event), ..Message::default() });
     Refused { known, outcome: Outcome::rejected(Rejection::BadEvent, "no event") }
 }
 

@@ -76,4 +76,16 @@ mod tests {
         assert_eq!((&*first, first.as_ptr()), ("a/lasting/name", second.as_ptr()));
         assert_ne!(lasting("another"), first);
     }
+
+    #[test]
+    fn what_is_made_again_lasts_while_there_is_room() {
+        let names = [made("made/once"), made("made/once"), made("made/once")];
+        assert_eq!(names, ["made/once"; 3]);
+        assert_ne!(names[0].as_ptr(), names[1].as_ptr(), "the first time it is nothing but a text");
+        assert_eq!(names[1].as_ptr(), lasting("made/once").as_ptr());
+        assert_eq!(names[1].as_ptr(), names[2].as_ptr());
+        let left = LEFT.load(Relaxed);
+        assert!(!has_room(left + 1) && has_room(left) && !has_room(1));
+        LEFT.store(left, Relaxed);
+    }
 }

@@ -127,7 +127,10 @@ impl Template {
 
     /// Appends the text with everything filled in.
     pub(super) fn render_into(&self, scene: &Scene<'_>, to: &mut String) -> Result<(), Missing> {
-        self.parts.iter().try_for_each(|part| Ok(to.push_str(&part.text(scene, self.uri)?)))
+        for part in &self.parts {
+            to.push_str(&part.text(scene, self.uri)?);
+        }
+        Ok(())
     }
 }
 

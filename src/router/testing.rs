@@ -109,7 +109,7 @@ pub(super) fn event(attributes: &[(&str, &str)]) -> Event {
 }
 
 pub(super) fn message(channel: &str, attributes: &[(&str, &str)]) -> Message {
-    Message { channel: Some(channel.into()), event: event(attributes), ..Message::default() }
+    Message { channel: Some(channel.into()), event: Box::new(event(attributes)), ..Message::default() }
 }
 
 /// A record that holds `message`.
@@ -127,7 +127,7 @@ pub(super) fn record(topic: &str, key: Option<&'static [u8]>, message: Message) 
 
 /// A record that another program wrote: no channel.
 pub(super) fn native(topic: &str, key: Option<&'static [u8]>) -> Record {
-    record(topic, key, Message { event: event(&[]), ..Message::default() })
+    record(topic, key, Message { event: Box::new(event(&[])), ..Message::default() })
 }
 
 pub(super) fn texts(names: &[Str]) -> Vec<&str> {

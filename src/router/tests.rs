@@ -124,7 +124,7 @@ fn no_route_says_why() {
     let (reason, detail) = refused(&router, message("a", &[]));
     assert_eq!(reason, Rejection::NoRoute);
     assert!(detail.contains("filters") && detail.contains("`r`") && !detail.contains("tap"), "{detail}");
-    let nowhere = Message { event: event(&[]), ..Message::default() };
+    let nowhere = Message { event: Box::new(event(&[])), ..Message::default() };
     assert_eq!(refused(&router, nowhere).0, Rejection::NoRoute);
 }
 

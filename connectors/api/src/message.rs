@@ -26,8 +26,8 @@ pub type Headers = Vec<(Str, Bytes)>;
 pub struct Message {
     /// The channel that it was published to. `None`: another program wrote it, or the record does not say.
     pub channel: Option<Str>,
-    /// The event.
-    pub event: Event,
+    /// The event. Behind a pointer: it is large, and messages go from hand to hand.
+    pub event: Box<Event>,
     /// Transport headers without the gateway's own names and without the event's attributes.
     pub headers: Headers,
     /// The gateway made this event of bytes that were no CloudEvent.
@@ -35,11 +35,14 @@ pub struct Message {
 }
 
 impl Message {
+    /// Bytes of the structs, without what they refer to.
+    const OWN: usize = size_of::<Self>() + size_of::<Event>();
+
     /// About the bytes that the message occupies in memory.
     #[must_use]
     pub fn size(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        size_of::<Self>() + self.channel.as_ref().map_or(0, |channel| channel.len()) + headers + self.event.size()
+        Self::OWN + self.channel.as_ref().map_or(0, |channel| channel.len()) + headers + self.event.size()
     }
 
     /// Moves the data into a buffer of its own.
@@ -51,7 +54,7 @@ impl Message {
 
     /// Moves all texts into one buffer of just their size.
     pub fn own_texts(&mut self) {
-        let mut all = String::with_capacity(self.size() - size_of::<Self>());
+        let mut all = String::with_capacity(self.size() - Self::OWN);
         self.for_each_text(|text| all.push_str(text));
         all.shrink_to_fit();
         let all = Str::from(all);
@@ -65,7 +68,7 @@ impl Message {
 
     fn for_each_text(&mut self, mut each: impl FnMut(&mut Str)) {
         let Event { id, source, kind, subject, time, datacontenttype, dataschema, extensions, data: _ } =
-            &mut self.event;
+            &mut *self.event;
         let optional = [subject, time, datacontenttype, dataschema, &mut self.channel];
         [id, source, kind].into_iter().chain(optional.into_iter().flatten()).for_each(&mut each);
         for (name, value) in extensions {

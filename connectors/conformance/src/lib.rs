@@ -107,7 +107,7 @@ pub fn event(id: impl Into<Str>, data: impl Into<Bytes>) -> Event {
 /// An event on its way to `topic`, published to the channel of the same name.
 #[must_use]
 pub fn outbound(topic: &str, key: Option<&str>, event: Event) -> Outbound {
-    let message = Message { channel: Some(topic.into()), event, ..Message::default() };
+    let message = Message { channel: Some(topic.into()), event: Box::new(event), ..Message::default() };
     Outbound {
         message: Arc::new(message),
         topic: topic.into(),

@@ -32,7 +32,7 @@ pub async fn keeps_everything_of_an_event(fixture: &impl Fixture) {
         ("twice".into(), Bytes::from_static(b"first")),
         ("twice".into(), Bytes::from_static(&[0, 255, 1])),
     ];
-    let message = Message { channel: Some("a/channel".into()), event, headers, wrapped: false };
+    let message = Message { channel: Some("a/channel".into()), event: Box::new(event), headers, wrapped: false };
     let mut published = outbound(&topic, Some("the key"), Event::default());
     published.message = Arc::new(message.clone());
     store(&*connector, vec![published]).await;

@@ -45,7 +45,7 @@ pub(super) async fn publish(
 }
 
 fn refused(DecodeError { reason, detail, id }: DecodeError, channel: &str, headers: &HeaderMap) -> Refused {
-    let event = Event { id: id.unwrap_or_default(), ..Event::default() };
+    let event = Event { id: id.unwrap_or_default(), ..Event::default() }.into();
     let known = Message { channel: Some(channel.into()), event, headers: trace(headers), wrapped: false };
     Refused { known: Arc::new(known), outcome: Outcome::rejected(reason, detail) }
 }

@@ -134,7 +134,7 @@ impl Inbound {
     }
 
     fn refused(&self, id: Str, outcome: Outcome) -> Refused {
-        let event = Event { id, ..Event::default() };
+        let event = Event { id, ..Event::default() }.into();
         let known = Message { channel: self.channel.clone(), event, headers: self.trace.clone(), wrapped: false };
         Refused { known: Arc::new(known), outcome }
     }

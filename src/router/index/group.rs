@@ -66,7 +66,9 @@ impl Group {
     /// Adds the routes whose filters may let a message through, and those that are known to err.
     pub(super) fn takers<'a>(&'a self, message: &Message, candidates: &mut Candidates<'a>) {
         for (question, routes) in &self.by_question {
-            if let Some(routes) = answer(question, &message.event, self.fingerprint.build_hasher()).and_then(|answer| routes.get(&answer)) {
+            if let Some(routes) =
+                answer(question, &message.event, self.fingerprint.build_hasher()).and_then(|answer| routes.get(&answer))
+            {
                 candidates.add(routes);
             }
         }

@@ -114,7 +114,7 @@ fn reading(to: DestinationSpec) -> RouteSpec {
 /// Something that is no CloudEvent, as a connector hands it on.
 fn foreign(channel: Option<&str>) -> Message {
     let event = event(&[("type", "io.meshgate.raw"), ("source", "/kafka/readings")]);
-    Message { channel: channel.map(Str::from), event, wrapped: true, ..Message::default() }
+    Message { channel: channel.map(Str::from), event: Box::new(event), wrapped: true, ..Message::default() }
 }
 
 #[test]

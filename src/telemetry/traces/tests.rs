@@ -40,7 +40,7 @@ fn traces() -> (Traces, Receiver<SpanData>) {
 fn message(id: &str, parent: Option<&str>) -> Message {
     let event = Event { id: id.into(), source: "/s".into(), kind: "t".into(), ..Event::default() };
     let headers = parent.map(|parent| ("traceparent".into(), parent.to_owned().into())).into_iter().collect();
-    Message { channel: Some("a".into()), event, headers, wrapped: false }
+    Message { channel: Some("a".into()), event: Box::new(event), headers, wrapped: false }
 }
 
 const SAMPLED: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -88,7 +88,7 @@ fn each_event_travels_on_with_the_context_of_its_span() {
 fn what_could_not_be_read_has_a_span_of_what_is_known() {
     let (traces, ended) = traces();
     let event = Event { id: "7".into(), ..Event::default() };
-    let known = Arc::new(Message { event, ..message("", Some(SAMPLED)) });
+    let known = Arc::new(Message { event: Box::new(event), ..message("", Some(SAMPLED)) });
     let refused = Refused { known, outcome: Outcome::rejected(Rejection::BadEvent, "it has no type") };
     let router = Router::compile(&[], &[]).expect("no routes");
     let spans = traces.open(Listener::Http, &mut [Err(refused.clone())]);

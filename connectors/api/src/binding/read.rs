@@ -68,7 +68,7 @@ pub fn decode(
     let content_type = found.content_type;
     let event = event(found.attributes, content_type.as_ref(), value.as_ref());
     let wrapped = found.wrapped || event.is_none();
-    let event = event.unwrap_or_else(|| wrap(native(), content_type, value));
+    let event = event.unwrap_or_else(|| wrap(native(), content_type, value).into());
     Message { channel: found.channel, event, headers: found.headers, wrapped }
 }
 
@@ -113,7 +113,7 @@ fn media_type(value: &Bytes) -> Str {
 }
 
 /// The event that the record holds, if it does.
-fn event(attributes: Option<Draft>, content_type: Option<&Str>, value: Option<&Bytes>) -> Option<Event> {
+fn event(attributes: Option<Draft>, content_type: Option<&Str>, value: Option<&Bytes>) -> Option<Box<Event>> {
     let structured = content_type
         .filter(|media_type| media::is(media_type, media::EVENT_JSON))
         .and_then(|_| json::decode(value?).ok());
@@ -128,11 +128,11 @@ fn event(attributes: Option<Draft>, content_type: Option<&Str>, value: Option<&B
     event.filter(|event| !event.has_reserved_type())
 }
 
-fn binary(mut draft: Draft, content_type: Option<&Str>, value: Option<&Bytes>) -> Option<Event> {
+fn binary(mut draft: Draft, content_type: Option<&Str>, value: Option<&Bytes>) -> Option<Box<Event>> {
     if let Some(media_type) = content_type {
         draft.set_datacontenttype(media_type.clone());
     }
-    draft.finish(value.cloned()).ok().map(|event| *event)
+    draft.finish(value.cloned()).ok()
 }
 
 fn wrap(native: NativeOrigin, content_type: Option<Str>, value: Option<Bytes>) -> Event {

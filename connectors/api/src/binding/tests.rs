@@ -26,7 +26,7 @@ fn event() -> Event {
 fn message() -> Message {
     Message {
         channel: Some("a/b".into()),
-        event: event(),
+        event: Box::new(event()),
         headers: vec![
             ("traceparent".into(), Bytes::from_static(b"00-1")),
             ("x".into(), Bytes::from_static(&[255])),
@@ -109,7 +109,7 @@ fn structured_and_raw_have_no_attribute_headers() {
 #[test]
 fn no_data_is_a_null_value() {
     for (data, raw) in [(None, None), (Some(Bytes::new()), Some(Bytes::new()))] {
-        let message = Message { event: Event { data, ..bare() }, ..Message::default() };
+        let message = Message { event: Box::new(Event { data, ..bare() }), ..Message::default() };
         assert_eq!(value(&message, ContentMode::Binary), raw);
         assert_eq!(value(&message, ContentMode::Raw), raw);
         assert!(value(&message, ContentMode::Structured).is_some());
@@ -131,7 +131,7 @@ fn a_message_survives_its_record() {
     assert_eq!(round(&message(), ContentMode::Binary), textual(message()));
     assert_eq!(round(&message(), ContentMode::Structured), message());
     for data in [None, Some(Bytes::new())] {
-        let bare = Message { event: Event { data, ..bare() }, ..Message::default() };
+        let bare = Message { event: Box::new(Event { data, ..bare() }), ..Message::default() };
         assert_eq!(round(&bare, ContentMode::Binary), bare);
         assert_eq!(round(&bare, ContentMode::Structured), bare);
     }
@@ -149,7 +149,7 @@ fn a_raw_record_keeps_channel_type_and_bytes() {
         data: Some(Bytes::from_static(b"data")),
         ..Event::default()
     };
-    assert_eq!(raw, Message { event, ..message() });
+    assert_eq!(raw, Message { event: Box::new(event), ..message() });
 }
 
 #[test]
@@ -201,8 +201,12 @@ fn only_a_valid_content_type_is_kept_by_wrapping() {
 #[test]
 fn structured_is_told_by_the_content_type() {
     const TEXT: &[u8] = br#"{"specversion":"1.0","id":"2","source":"/b","type":"t","n":5}"#;
-    let inner =
-        Event { id: "2".into(), source: "/b".into(), extensions: vec![("n".into(), Value::Integer(5))], ..bare() };
+    let inner = Box::new(Event {
+        id: "2".into(),
+        source: "/b".into(),
+        extensions: vec![("n".into(), Value::Integer(5))],
+        ..bare()
+    });
     for content_type in [&b"application/cloudevents+json"[..], b"Application/CloudEvents+JSON ; charset=utf-8"] {
         assert_eq!(read(&[("content-type", content_type)], Some(TEXT)).event, inner);
     }
@@ -211,7 +215,7 @@ fn structured_is_told_by_the_content_type() {
     assert_eq!(read(&[structured, ("ce_id", b"3")], Some(TEXT)).event, inner, "stray headers");
     let outer = read(&[&REQUIRED[..], &[structured]].concat(), Some(TEXT));
     let datacontenttype = Some("application/cloudevents+json".into());
-    assert_eq!(outer.event, Event { datacontenttype, data: Some(Bytes::from_static(TEXT)), ..bare() });
+    assert_eq!(outer.event, Box::new(Event { datacontenttype, data: Some(Bytes::from_static(TEXT)), ..bare() }));
     assert!(read(&[structured], None).wrapped);
     assert!(read(&[("content-type", b"text/plain")], Some(TEXT)).wrapped);
     let reserved = br#"{"specversion":"1.0","id":"2","source":"/b","type":"io.meshgate.ack"}"#;
@@ -222,7 +226,7 @@ fn structured_is_told_by_the_content_type() {
 fn an_event_within_an_event_survives() {
     let inner = value(&message(), ContentMode::Structured);
     let event = Event { datacontenttype: Some("application/cloudevents+json".into()), data: inner, ..bare() };
-    let outer = Message { event, ..Message::default() };
+    let outer = Message { event: Box::new(event), ..Message::default() };
     let mode = ContentMode::Binary;
     assert_eq!(decode(written(&outer, mode), value(&outer, mode), native), outer);
 }

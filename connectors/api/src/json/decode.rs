@@ -45,13 +45,13 @@ impl From<serde_json::Error> for DecodeError {
 }
 
 /// Reads one event. Its texts and data are slices of `text` wherever JSON needed no escapes.
-pub fn decode(text: &Bytes) -> Result<Event, DecodeError> {
+pub fn decode(text: &Bytes) -> Result<Box<Event>, DecodeError> {
     let text = utf8(text)?;
     decode_object(&text, &text)
 }
 
 /// Reads a JSON array of events: each element's error stands in its place, an error of the whole is for broken JSON.
-pub fn decode_batch(text: &Bytes) -> Result<Vec<Result<Event, DecodeError>>, DecodeError> {
+pub fn decode_batch(text: &Bytes) -> Result<Vec<Result<Box<Event>, DecodeError>>, DecodeError> {
     let text = utf8(text)?;
     let elements: Vec<&RawValue> = serde_json::from_str(&text)?;
     let mut events = Vec::with_capacity(elements.len());
@@ -73,7 +73,7 @@ fn utf8(text: &Bytes) -> Result<Str, DecodeError> {
 }
 
 /// `object` is a part of `whole`.
-fn decode_object(whole: &Str, object: &str) -> Result<Event, DecodeError> {
+fn decode_object(whole: &Str, object: &str) -> Result<Box<Event>, DecodeError> {
     let mut json = serde_json::Deserializer::from_str(object);
     let members = Members { whole }.deserialize(&mut json)?;
     json.end()?;
@@ -110,7 +110,7 @@ impl<'de> Found<'de> {
         }
     }
 
-    fn finish(mut self, whole: &Str) -> Result<Event, InvalidEvent> {
+    fn finish(mut self, whole: &Str) -> Result<Box<Event>, InvalidEvent> {
         let data = match (self.data, self.base64.filter(|value| *value != "null")) {
             (Some(_), Some(_)) => Err(InvalidEvent::new("data_base64", "must not stand beside `data`")),
             (None, Some(value)) => decode_base64(whole, value).map(Some),
@@ -121,7 +121,7 @@ impl<'de> Found<'de> {
             self.draft.fault(fault);
             None
         });
-        self.draft.finish(data).map(|event| *event)
+        self.draft.finish(data)
     }
 
     fn text_data(&mut self, whole: &Str, value: &str) -> Result<Option<Bytes>, InvalidEvent> {

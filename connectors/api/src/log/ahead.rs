@@ -1,13 +1,14 @@
 //! Asking the processor for what the log will let go of soon.
 //!
 //! The oldest record has mostly not been looked at since it was stored. No cache holds it by then, and to let go of it means to wait for
-//! memory twice: for the record, and then for its texts and data. Once the log is full this happens with each append, and was a tenth of a
+//! memory three times: for the record, for its event, and then for the event's texts and data. Once the log is full this happens with each append, and was a tenth of a
 //! publish. So each append asks for a piece of some that will follow, which is there when their turn comes.
 
 use super::{Entry, Inner};
 
 /// So many records before a record's own turn its pieces are asked for: first itself, then what it refers to.
-const RECORD: usize = 16;
+const RECORD: usize = 24;
+const EVENT: usize = 16;
 const BYTES: usize = 8;
 
 /// Bytes of a line of memory, as caches hold them.
@@ -19,6 +20,9 @@ impl Inner {
         let coming = |distance: usize| self.entries.get(distance).map(|Entry { record, .. }| &**record);
         if let Some(record) = coming(RECORD) {
             ask_for(record);
+        }
+        if let Some(record) = coming(EVENT) {
+            ask_for(&*record.message.event);
         }
         if let Some(record) = coming(BYTES) {
             let event = &record.message.event;

@@ -14,7 +14,7 @@ fn record(topic: &'static str, partition: u32, offset: u64) -> Arc<Record> {
     let place = Place::offset(offset);
     let event = Event { id: format!("{topic}{partition}-{offset}").into(), ..Event::default() };
     Arc::new(Record {
-        message: Message { event, ..Message::default() },
+        message: Message { event: Box::new(event), ..Message::default() },
         topic: Str::from_static(topic),
         position: Position { topic: Str::from_static(topic), partition, place },
         next: Place::offset(offset + 1),

@@ -13,7 +13,7 @@ fn owning_changes_nothing_but_where_the_bytes_are() {
         ..Event::default()
     };
     let headers = vec![("h".into(), "v".into()), ("h".into(), Bytes::new())];
-    let before = Message { channel: Some("c".into()), event, headers, wrapped: false };
+    let before = Message { channel: Some("c".into()), event: Box::new(event), headers, wrapped: false };
     let mut after = before.clone();
     let network = network.as_ptr_range();
     after.own_texts();

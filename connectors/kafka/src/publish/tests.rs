@@ -34,7 +34,11 @@ async fn publisher_within(cluster: &Mock, limits: Limits) -> Arc<Publisher> {
 async fn publish(publisher: &Arc<Publisher>, id: &str) -> Outcome {
     let event = Event { id: id.into(), source: "/s".into(), kind: "t".into(), ..Event::default() };
     let outbound = Outbound {
-        message: Arc::new(Message { channel: Some(Str::from_static("c")), event, ..Message::default() }),
+        message: Arc::new(Message {
+            channel: Some(Str::from_static("c")),
+            event: Box::new(event),
+            ..Message::default()
+        }),
         topic: Str::from_static("t"),
         key: None,
         order: Order::Kept,

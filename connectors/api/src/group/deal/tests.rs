@@ -12,7 +12,7 @@ fn record(offset: u64, key: Option<&str>) -> Arc<Record> {
 }
 
 fn record_in(partition: u32, offset: u64, key: Option<&str>) -> Arc<Record> {
-    let message = Message { event: Event::default(), channel: Some("channel".into()), ..Message::default() };
+    let message = Message { event: Box::new(Event::default()), channel: Some("channel".into()), ..Message::default() };
     Arc::new(Record {
         message,
         topic: "topic".into(),

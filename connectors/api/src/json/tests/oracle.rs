@@ -67,6 +67,6 @@ proptest! {
         let mut read = decode(&bytes(&text)).expect("is read");
         read.extensions.sort_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
         prop_assert!(read.time.take().is_some_and(|time| time.starts_with("2018-04-05T17:31:00")));
-        prop_assert_eq!(read, Event { time: None, ..event });
+        prop_assert_eq!(*read, Event { time: None, ..event });
     }
 }
