@@ -68,12 +68,25 @@ pub struct Capabilities {
     pub replay_by_time: bool,
     /// Consumers can share a flow.
     pub groups: bool,
-    /// Transport headers are kept.
-    pub headers: bool,
+    /// A new group can begin at a time.
+    pub groups_by_time: bool,
+    /// Which transport headers are kept.
+    pub headers: Headers,
     /// Events of one key keep their order.
     pub keys: bool,
     /// Topics outlive the gateway's process.
     pub durable: bool,
+}
+
+/// Which transport headers a broker keeps with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headers {
+    /// None.
+    No,
+    /// One of each name: of those that are repeated, the last. Their order is not kept.
+    Last,
+    /// All, in their order.
+    All,
 }
 
 /// One event for one topic.

@@ -44,6 +44,12 @@ impl TopicPattern {
         (literals.len() >= 2).then_some(Self { literals })
     }
 
+    /// What all topics that fit begin with.
+    #[must_use]
+    pub fn beginning(&self) -> &str {
+        self.literals.first().map_or("", |first| first)
+    }
+
     /// Whether `topic` fits.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {

@@ -1,14 +1,14 @@
 //! One entry of `connectors`.
 
 use meshgate_api::{
-    connector::{Capabilities, Configured, Kind},
+    connector::{Capabilities, Configured, Headers, Kind},
     settings::{Fields, Problems},
 };
 
 use crate::{config::Connector, router::spec::ConnectorSpec};
 
 /// The kinds that the specification has and this version does not build.
-const LATER_KINDS: [&str; 2] = ["pulsar", "mqtt"];
+const LATER_KINDS: [&str; 1] = ["mqtt"];
 
 /// A connector that routes may name, even if something in it was refused.
 pub(super) struct Draft {
@@ -61,7 +61,14 @@ fn no_kind(wanted: &str, kinds: &[&dyn Kind]) -> String {
 
 /// A connector of a kind that is not there: nothing is held against the routes that name it.
 fn unknown(name: &str) -> ConnectorSpec {
-    let capabilities =
-        Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
+    let capabilities = Capabilities {
+        replay: true,
+        replay_by_time: true,
+        groups: true,
+        groups_by_time: true,
+        headers: Headers::All,
+        keys: true,
+        durable: true,
+    };
     ConnectorSpec { name: name.into(), capabilities, topic_naming: |topic| Ok(topic.into()) }
 }
