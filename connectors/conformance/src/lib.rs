@@ -114,6 +114,7 @@ pub fn outbound(topic: &str, key: Option<&str>, event: Event) -> Outbound {
         key: key.map(Str::from),
         order: Order::Kept,
         mode: ContentMode::Binary,
+        options: None,
     }
 }
 

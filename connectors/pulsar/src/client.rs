@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Any broker can say whether this topic has partitions, whether it exists or not.
 const QUESTION: &str = "persistent://public/default/meshgate";
 /// Requests of one connection that wait to be written. Who has one more waits for room.
-const OUTBOUND: usize = 4096;
+const OUTBOUND: usize = 256;
 
 /// The shared client.
 #[derive(Debug)]

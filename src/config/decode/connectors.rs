@@ -1,7 +1,7 @@
 //! One entry of `connectors`.
 
 use meshgate_api::{
-    connector::{Capabilities, Configured, Headers, Kind},
+    connector::{Capabilities, Configured, Headers, Kind, Options},
     settings::{Fields, Problems},
 };
 
@@ -11,20 +11,36 @@ use crate::{config::Connector, router::spec::ConnectorSpec};
 const LATER_KINDS: [&str; 1] = ["mqtt"];
 
 /// A connector that routes may name, even if something in it was refused.
-pub(super) struct Draft {
+pub(super) struct Draft<'k> {
     pub(super) spec: ConnectorSpec,
-    settings: Option<(&'static str, Box<dyn Configured>)>,
+    kind: Option<&'k dyn Kind>,
+    configured: Option<Box<dyn Configured>>,
 }
 
-impl Draft {
+impl Draft<'_> {
     /// The connector, if nothing in it was refused.
     pub(super) fn finish(self) -> Option<Connector> {
-        let (kind, configured) = self.settings?;
-        Some(Connector { spec: self.spec, kind, configured })
+        Some(Connector { spec: self.spec, kind: self.kind?.name(), configured: self.configured? })
+    }
+
+    /// Reads what a destination says to this connector alone.
+    pub(super) fn options(&self, fields: &mut Fields<'_>) -> Option<Options> {
+        match self.kind {
+            Some(kind) => kind.destination(fields),
+            None => {
+                fields.accept_unknown();
+                None
+            }
+        }
     }
 }
 
-pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], problems: &Problems) -> Option<Draft> {
+pub(super) fn draft<'k>(
+    name: &str,
+    fields: &mut Fields<'_>,
+    kinds: &[&'k dyn Kind],
+    problems: &Problems,
+) -> Option<Draft<'k>> {
     if !is_name(name) {
         fields.refuse("a connector's name is 1 to 64 letters, digits, `-`, `_` and `.`");
     }
@@ -34,7 +50,7 @@ pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], pr
             fields.refuse_value("kind", no_kind(wanted, kinds));
         }
         fields.accept_unknown();
-        return Some(Draft { spec: unknown(name), settings: None });
+        return Some(Draft { spec: unknown(name), kind: None, configured: None });
     };
     let configured = kind.configure(fields);
     if configured.is_none() && problems.is_empty() {
@@ -42,7 +58,7 @@ pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], pr
     }
     let spec =
         ConnectorSpec { name: name.into(), capabilities: kind.capabilities(), topic_naming: kind.topic_naming() };
-    Some(Draft { spec, settings: configured.map(|configured| (kind.name(), configured)) })
+    Some(Draft { spec, kind: Some(*kind), configured })
 }
 
 /// Names stand in cursors, metrics and sources.
