@@ -126,7 +126,8 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<Broker, Error> {
+    /// A connection of its own, whose tasks run in the runtime that this is called in.
+    pub(crate) async fn connect(&self) -> Result<Broker, Error> {
         let connections = ConnectionRetryOptions {
             min_backoff: Duration::from_millis(50),
             max_backoff: Duration::from_millis(500),
@@ -150,7 +151,8 @@ impl Client {
         if let Some(ca) = &self.config.ca {
             builder = builder.with_certificate_chain(ca.clone());
         }
-        builder.build().await
+        // In a task, which goes on whoever waits for it.
+        tokio::spawn(builder.build()).await.map_err(|_| Error::Executor)?
     }
 }
 

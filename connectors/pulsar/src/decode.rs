@@ -20,10 +20,7 @@ use pulsar::{
     message::proto::{MessageIdData, MessageMetadata},
 };
 
-/// The property of an event that has no data: Pulsar's own mark for that cannot be set with the crate.
-pub(crate) const NULL: &str = "meshgate-null";
-/// Before the name of a header whose value is no text; the property's value is Base64.
-pub(crate) const BASE64: &str = "meshgate-base64-";
+use crate::message::{BASE64, NULL};
 
 /// Messages as they are.
 pub(crate) struct Raw;

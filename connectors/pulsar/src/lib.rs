@@ -4,7 +4,8 @@
 //!
 //! 1. [`config`] and `naming`: what may be configured, what a topic may be called;
 //! 2. `client`: the crate's client, and whether the broker answers;
-//! 3. `publish`: from a batch to outcomes; `partition`: where an event goes;
+//! 3. `publish`: from a batch to outcomes; `message`: from an event to a message; `partition`: where an event goes; `options`: how it is
+//!    sent; `producers`: who sends it;
 //! 4. `metadata`: topics, partitions, and where they begin and end; `decode`: from a message to a record;
 //! 5. `feed`: one partition, read whatever happens; `reader`: one reader, who follows `live` (one feed of each partition for all) or has
 //!    a `replay` of its own;
@@ -17,7 +18,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Headers, Health, Kind, PublishAck,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Headers, Health, Kind, Options, PublishAck,
         ReadError, SubscribeRequest, Subscription,
     },
     position::Position,
@@ -32,9 +33,12 @@ mod decode;
 mod feed;
 mod group;
 mod live;
+mod message;
 mod metadata;
 mod naming;
+mod options;
 mod partition;
+mod producers;
 mod publish;
 mod reader;
 mod replay;
@@ -43,6 +47,7 @@ use client::Client;
 pub use config::PulsarConfig;
 use group::Groups;
 use live::Live;
+use options::Sending;
 use publish::{Publisher, REFRESH};
 use reader::Reading;
 
@@ -71,6 +76,10 @@ impl Kind for PulsarKind {
 
     fn topic_naming(&self) -> TopicNaming {
         naming::topic_name
+    }
+
+    fn destination(&self, fields: &mut Fields<'_>) -> Option<Options> {
+        Sending::read(fields)
     }
 
     fn configure(&self, fields: &mut Fields<'_>) -> Option<Box<dyn Configured>> {
