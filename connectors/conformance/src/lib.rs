@@ -18,6 +18,7 @@ use meshgate_api::{
     topic::TopicSet,
 };
 
+pub mod faults;
 pub mod groups;
 pub mod positions;
 pub mod publishing;

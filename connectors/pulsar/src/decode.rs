@@ -67,6 +67,7 @@ pub(crate) fn decode(origin: &Origin, message: Message<Raw>) -> Arc<Record> {
             }),
         }
     }
+    headers.sort_unstable_by(|one, other| one.0.cmp(&other.0)); // properties have no order, and a reader should see always the same
     let value = (!is_null).then(|| Bytes::from(data));
     let partition = origin.partition;
     let decoded = binding::decode(headers, value, || NativeOrigin {

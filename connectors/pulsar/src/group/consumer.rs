@@ -63,8 +63,7 @@ impl Reading {
         while let Err(Broken(reason)) = self.read(over.clone()).await {
             let (connector, group, partition) = (&self.local.client.connector, &self.local.name, self.lane.name());
             warn!(%connector, %group, partition, "the Pulsar consumer is made anew: {reason}");
-            // What was read and not acknowledged comes again, to whomever: what members have of it says nothing any more.
-            (self.entries, self.settled) = (Entries::default(), open(&self.local, &self.lane));
+            // What members have stays theirs. Here it is left out when it comes again; elsewhere it may come as well.
             loop {
                 sleep(REST).await;
                 if !self.is_wanted() || over.has_changed().is_err() {

@@ -17,11 +17,11 @@ use meshgate_pulsar::{PulsarConfig, PulsarConnector};
 use reqwest::{Client, Method, StatusCode};
 
 /// Longer than anything takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 const NAMESPACE: &str = "persistent://public/default/";
 
 pub(crate) struct Broker {
-    pub(crate) url: String,
+    url: String,
     admin_url: String,
     client: Client,
 }
