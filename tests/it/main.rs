@@ -14,6 +14,7 @@ mod kafka;
 mod origins;
 mod pages;
 mod publish;
+mod pulsar;
 mod quickstart;
 mod readme;
 mod reload;

@@ -1,5 +1,5 @@
 //! The files in `config/`, with the connectors that this program has.
-#![cfg(feature = "kafka")]
+#![cfg(all(feature = "kafka", feature = "pulsar"))]
 
 use super::*;
 use crate::registry;
