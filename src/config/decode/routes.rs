@@ -41,7 +41,7 @@ fn destination(fields: &mut Fields<'_>) -> Option<DestinationSpec> {
 
 const DIALECTS: &str = "`exact`, `prefix`, `suffix`, `sql`, `all`, `any`, `not`";
 
-fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
+pub(super) fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
     match fields.only_key() {
         Some("exact") => fields.section("exact", attributes).required().map(FilterSpec::Exact),
         Some("prefix") => fields.section("prefix", attributes).required().map(FilterSpec::Prefix),
