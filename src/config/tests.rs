@@ -13,7 +13,7 @@ mod good;
 mod schema;
 mod shipped;
 
-/// A connector kind with a required, an optional and a free setting.
+/// A connector kind with a required, an optional and a free setting. Only `fake` has groups.
 #[derive(Debug)]
 struct Fake(&'static str);
 
@@ -29,7 +29,8 @@ impl Kind for Fake {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: true }
+        let groups = self.0 == "fake";
+        Capabilities { replay: true, replay_by_time: true, groups, headers: true, keys: true, durable: true }
     }
 
     fn topic_naming(&self) -> TopicNaming {
