@@ -1,6 +1,8 @@
 //! Subscriptions whose sink is a channel: events go on, in order, and none is settled before it is stored.
 
+mod kafka;
 mod memory;
+mod outages;
 
 use std::collections::HashMap;
 
