@@ -1,9 +1,9 @@
 //! From Kafka on, to Kafka and to memory.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 
 use super::{counted, in_order, publish, reading, status, stored};
 use crate::{
@@ -78,12 +78,7 @@ async fn to_memory_and_from_the_position_that_was_committed() {
     assert_eq!(now["lag"], 0, "{now}");
     assert_eq!(in_order(&stored(&gateway, "here/b").await, 5).len(), 500);
     end(gateway).await;
-    let positions = spawn_blocking({
-        let name = name.clone();
-        move || committed(&bootstrap(), &name)
-    });
-    let positions = positions.await.expect("positions");
-    assert_eq!(positions.iter().map(|(_, _, offset)| offset).sum::<u64>(), 500, "under the subscription's own name");
+    assert_eq!(all_settled(&name).await, 500, "under the subscription's own name");
     let gateway = start(&configuration).await;
     publish(&gateway, "from", 500..600, 5).await;
     counted(&gateway, &name, "delivered", 100).await;
@@ -166,24 +161,26 @@ async fn a_gateway_that_is_killed_loses_nothing() {
     const KEYS: usize = 64;
     let (from, to, name) = (topic("bridge-from", 4), topic("bridge-to", 4), fresh_name("bridge"));
     let configuration = configuration(&from, &to, &name, "sink: \"channel:to\", concurrency: 16");
-    let idle = configuration.split_once("subscriptions:").expect("the last part").0.to_owned();
-    let gateway = start(&idle).await;
-    publish(&gateway, "from", 0..EVENTS, KEYS).await;
-    gateway.rewrite(&configuration);
-    let mut gateway = gateway;
-    let mut kills = 0;
-    for part in [3, 2] {
-        let enough = EVENTS as u64 / part;
-        eventually("some are delivered", async || {
-            let delivered = status(&gateway, &name).await["events"]["delivered"].as_u64().unwrap_or_default();
-            (delivered + kills * EVENTS as u64 / 3 >= enough).then_some(())
-        })
-        .await;
+    let publisher = start(configuration.split_once("subscriptions:").expect("the last part").0).await;
+    let mut gateway = start(&configuration).await;
+    reading(&gateway, &name).await;
+    let publishing = tokio::spawn(async move {
+        for part in 0..40 {
+            publish(&publisher, "from", part * EVENTS / 40..(part + 1) * EVENTS / 40, KEYS).await;
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let (mut kills, mut before) = (0, 0);
+    while kills < 2 {
+        let more = async || Some(all_settled(&name).await).filter(|settled| *settled > before);
+        before = eventually("more is settled", more).await;
         gateway.signal("KILL");
         kills += 1;
-        settled_is_stored(&from, &to, &name).await;
+        let settled = settled_is_stored(&from, &to, &name).await;
+        assert!((1..EVENTS).contains(&settled), "it is killed in the middle: {settled} are settled");
         gateway = gateway.kill_and_restart();
     }
+    publishing.await.expect("all are published");
     let copies = all_committed(&to, &name, EVENTS as u64).await;
     let numbers = in_order(&copies, KEYS);
     let there: HashSet<_> = numbers.iter().copied().collect();
@@ -194,7 +191,7 @@ async fn a_gateway_that_is_killed_loses_nothing() {
 }
 
 /// Every event before a committed position is at the far side.
-async fn settled_is_stored(from: &str, to: &str, group: &str) {
+async fn settled_is_stored(from: &str, to: &str, group: &str) -> usize {
     let [from, to, group] = [from, to, group].map(str::to_owned);
     let check = move || {
         let servers = bootstrap();
@@ -214,8 +211,9 @@ async fn settled_is_stored(from: &str, to: &str, group: &str) {
             }
         }
         tell(format!("{settled} are settled, {} at the far side", far.len()));
+        settled
     };
-    spawn_blocking(check).await.expect("it is so");
+    spawn_blocking(check).await.expect("it is so")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,14 +237,16 @@ async fn a_gateway_that_ends_in_order_settles_what_it_had_on_its_way() {
     assert_eq!(copies.len(), EVENTS, "each once");
 }
 
+/// How many events a group has settled, of topics whose first offset is 0.
+async fn all_settled(group: &str) -> u64 {
+    let group = group.to_owned();
+    let positions = spawn_blocking(move || committed(&bootstrap(), &group)).await.expect("positions");
+    positions.iter().map(|(_, _, offset)| offset).sum()
+}
+
 /// Waits until the group has committed so many events; then all that is at the far side.
 async fn all_committed(to: &str, group: &str, count: u64) -> Vec<Value> {
-    eventually("all are committed", async || {
-        let group = group.to_owned();
-        let positions = spawn_blocking(move || committed(&bootstrap(), &group)).await.expect("positions");
-        (positions.iter().map(|(_, _, offset)| offset).sum::<u64>() == count).then_some(())
-    })
-    .await;
+    eventually("all are committed", async || (all_settled(group).await == count).then_some(())).await;
     let to = to.to_owned();
     let read = move || python(&["tests/it/harness/kafka_client.py", &bootstrap(), "read", &to]);
     let lines = spawn_blocking(read).await.expect("records");
