@@ -9,7 +9,7 @@ use std::{fmt, path::Path, time::Duration};
 use meshgate_api::{
     Str,
     connector::{self, Configured, Kind, Start},
-    settings::{Node, Problems},
+    settings::{Node, Problem, Problems},
 };
 
 use crate::router::{Channel, ChannelFilter, Filter, Router, spec::ConnectorSpec};
@@ -48,6 +48,8 @@ pub struct Config {
     pub limits: Limits,
     /// `shutdown`
     pub shutdown: Shutdown,
+    /// What is no problem and may surprise.
+    pub warnings: Vec<Problem>,
     /// All of it as it was written, filled in: what a later one is compared with.
     pub written: Node,
 }

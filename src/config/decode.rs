@@ -45,8 +45,10 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
         let specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
         let router = router(&routes?, &specs, &tree, problems);
         let subscriptions = subscriptions?;
+        let mut warnings = Vec::new();
         if let Some(router) = &router {
             subscriptions::check(&subscriptions, router, &specs, &tree, problems);
+            warnings = subscriptions::warnings(&subscriptions, router, &specs, &tree);
         }
         let (http, admin) = listeners?;
         let mut limits = limits?;
@@ -59,6 +61,7 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
             router: router?,
             subscriptions: subscriptions.into_iter().map(|(_, each)| each).collect::<Option<_>>()?,
             shutdown: shutdown?,
+            warnings,
             written: Node::plain(""),
         })
     })?;

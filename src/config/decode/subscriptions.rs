@@ -9,7 +9,7 @@ use std::{
 use meshgate_api::{
     connector::Start,
     event::parse_timestamp,
-    settings::{Fields, Node, Problems},
+    settings::{Fields, Node, Problem, Problems},
 };
 
 use super::routes;
@@ -138,6 +138,11 @@ pub(super) fn check(drafts: &[Draft], router: &Router, connectors: &[ConnectorSp
                 refuse(path, key, message);
             }
         }
+        if let Some(channel) = each.dead_letter.as_ref().filter(|channel| router.takers(channel).next().is_none()) {
+            let message =
+                format!("no route's channel pattern matches `{}`: dead letters would be lost", channel.as_str());
+            refuse(path, "dead_letter", message);
+        }
         match router.plan(&each.channel) {
             None => refuse(path, "channel", "no route's channel pattern overlaps it: nothing would be read".to_owned()),
             Some(plan) => {
@@ -155,6 +160,22 @@ pub(super) fn check(drafts: &[Draft], router: &Router, connectors: &[ConnectorSp
         );
         refuse(path, "sink", message);
     }
+}
+
+/// What is good and may surprise: dead letters that do not outlive the process.
+pub(super) fn warnings(drafts: &[Draft], router: &Router, connectors: &[ConnectorSpec], tree: &Node) -> Vec<Problem> {
+    let warning = |(path, each): (&str, &Subscription)| {
+        let routes = router.takers(each.dead_letter.as_ref()?);
+        let mut required = routes.flat_map(|route| route.destinations()).filter(|destination| destination.required());
+        let lost = required.find(|to| !connectors[to.connector()].capabilities.durable)?;
+        let path = format!("{path}.dead_letter");
+        let name = &connectors[lost.connector()].name;
+        let message = format!(
+            "warning: dead letters are kept by the connector `{name}`, which forgets them when the gateway ends"
+        );
+        Some(Problem { mark: tree.locate(&path), path, message })
+    };
+    good(drafts).filter_map(warning).collect()
 }
 
 fn good(drafts: &[Draft]) -> impl Iterator<Item = (&str, &Subscription)> {

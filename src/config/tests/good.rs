@@ -94,6 +94,21 @@ subscriptions:
 }
 
 #[test]
+fn dead_letters_that_a_process_keeps_are_warned_of() {
+    let routes = "routes: [{ channel: lasting, to: [{ connector: one, topic: t }] }, { channel: '#', to: [{ connector: brief, topic: t }] }]\n";
+    let connectors = "connectors: { one: { kind: fake, url: x }, brief: { kind: brief, url: x } }\n";
+    let more = "subscriptions:
+- { name: a, channel: lasting, sink: channel:b, dead_letter: dead }
+- { name: b, channel: lasting, sink: channel:b, dead_letter: other/lasting }
+- { name: c, channel: b, sink: channel:c, dead_letter: lasting }
+";
+    let config = parsed(&format!("{connectors}{routes}{more}")).expect("a good configuration");
+    let places: Vec<_> = config.warnings.iter().map(|warning| (&*warning.path, warning.mark.line)).collect();
+    assert_eq!(places, [("subscriptions[0].dead_letter", 4), ("subscriptions[1].dead_letter", 5)]);
+    assert!(config.warnings[0].message.contains("`brief`"), "{:?}", config.warnings);
+}
+
+#[test]
 fn values_are_filled_in() {
     let cases = [
         ("127.0.0.1:${PORT}", "127.0.0.1:8081"),
