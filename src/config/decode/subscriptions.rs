@@ -140,7 +140,7 @@ pub(super) fn check(drafts: &[Draft], router: &Router, connectors: &[ConnectorSp
         }
         if let Some(channel) = each.dead_letter.as_ref().filter(|channel| router.takers(channel).next().is_none()) {
             let message =
-                format!("no route's channel pattern matches `{}`: dead letters would be lost", channel.as_str());
+                format!("no route's channel pattern matches `{}`: dead letters could not be stored", channel.as_str());
             refuse(path, "dead_letter", message);
         }
         match router.plan(&each.channel) {
