@@ -16,6 +16,7 @@ use crate::router::{
 mod connectors;
 mod listeners;
 mod routes;
+mod subscriptions;
 
 /// What a timeout may be.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
@@ -33,9 +34,10 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
         let known = drafts.as_deref().unwrap_or_default();
         let options = |connector: &str, fields: &mut Fields<'_>| connectors::options(connector, fields, known, kinds);
         let routes = fields.list("routes", |fields| routes::route(fields, &options)).required();
+        let subscriptions =
+            fields.list("subscriptions", |fields| subscriptions::draft(fields, &tree, problems)).or(Vec::new());
         let limits = fields.section("limits", limits).or(Limits::default());
         let shutdown = fields.section("shutdown", shutdown).or(Shutdown::default());
-        fields.not_built_yet("subscriptions", "subscriptions in the file");
         fields.not_built_yet("state", "`state`");
         fields.not_built_yet("auth", "authentication");
         fields.not_built_yet("access", "access rules");
@@ -44,6 +46,12 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
         let drafts = drafts?;
         let specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
         let router = router(&routes?, &specs, &tree, problems);
+        let subscriptions = subscriptions?;
+        let mut warnings = Vec::new();
+        if let Some(router) = &router {
+            subscriptions::check(&subscriptions, router, &specs, &tree, problems);
+            warnings = subscriptions::warnings(&subscriptions, router, &specs, &tree);
+        }
         let (http, admin) = listeners?;
         let mut limits = limits?;
         limits.connectors.max_body = http.max_body;
@@ -53,7 +61,9 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
             admin,
             connectors: drafts.into_iter().map(connectors::Draft::finish).collect::<Option<_>>()?,
             router: router?,
+            subscriptions: subscriptions.into_iter().map(|(_, each)| each).collect::<Option<_>>()?,
             shutdown: shutdown?,
+            warnings,
             written: Node::plain(""),
         })
     })?;

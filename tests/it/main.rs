@@ -5,6 +5,7 @@
 mod harness;
 
 mod bad_input;
+mod bridges;
 mod command_line;
 mod description;
 mod durability;
