@@ -1,9 +1,14 @@
 //! From memory to memory, and to a Kafka that is not there.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::{counted, ids, in_order, publish, reading, status, stored};
-use crate::harness::{eventually, gateway::Gateway};
+use crate::harness::{
+    eventually,
+    gateway::{Gateway, meshgate},
+};
 
 /// Two memory connectors, a Kafka that nobody has, and these subscriptions, one a line.
 fn configuration(subscriptions: &str) -> String {
@@ -29,6 +34,21 @@ routes:
 {subscriptions}"##,
         lines(routes)
     )
+}
+
+#[test]
+fn check_warns_of_dead_letters_that_memory_keeps() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("meshgate.yaml");
+    for (dead_letter, warns) in [("there/dead", true), ("away/dead", false)] {
+        let text =
+            configuration(&format!("name: go, channel: here/a, sink: \"channel:there/b\", dead_letter: {dead_letter}"));
+        fs::write(&file, text).expect("a file");
+        let done = meshgate().arg("check").arg(&file).output().expect("it runs");
+        let printed = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && printed.ends_with("meshgate.yaml: good\n"), "{printed}");
+        assert_eq!(printed.contains(":12:74: subscriptions[0].dead_letter: warning: "), warns, "{printed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,11 +192,14 @@ async fn a_dead_letter_that_cannot_be_stored_settles_nothing() {
 #[tokio::test]
 async fn without_dead_letters_a_rejected_event_waits_with_its_key_and_others_go_on() {
     let subscription = "name: go, channel: here/a, sink: \"channel:there/b\", retry: { initial: 10ms, max: 100ms }";
-    let gateway = Gateway::start(&with_routes(
-        "name: picky, channel: there/b, filters: [{ not: { exact: { subject: bad } } }], to: [{ connector: there, topic: b }]
-         name: none, channel: \"there/#\", filters: [{ exact: { subject: never } }], to: [{ connector: there, topic: b }]",
-        subscription,
-    ).replace("  - { name: there, channel: \"there/#\", to: [{ connector: there, topic: \"{channel}\" }] }\n", ""));
+    let picky = |subscription: &str| {
+        let routes = with_routes(
+            "name: picky, channel: there/b, filters: [{ not: { exact: { subject: bad } } }], to: [{ connector: there, topic: b }]",
+            subscription,
+        );
+        routes.replace("channel: \"there/#\"", "channel: there/c")
+    };
+    let gateway = Gateway::start(&picky(""));
     let send = async |id: &str, key: &str, subject: &str| {
         let event = gateway.event("here/a", id).header("ce-partitionkey", key).header("ce-subject", subject);
         assert_eq!(event.body("x").send().await.expect("an answer").status(), 202);
@@ -186,6 +209,7 @@ async fn without_dead_letters_a_rejected_event_waits_with_its_key_and_others_go_
     for n in 3..40 {
         send(&n.to_string(), "free", "good").await;
     }
+    gateway.rewrite(&picky(subscription)); // so that it gets many of a key at once
     let now = counted(&gateway, "go", "delivered", 37).await;
     let retried = now["events"]["retried"].as_u64().expect("a number");
     let more =
