@@ -180,6 +180,26 @@ async fn nothing_is_settled_while_the_sink_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_is_gone_is_counted_and_it_goes_on() {
+    let (from, to, name) = (topic("bridge-from", 1), topic("bridge-to", 1), fresh_name("bridge"));
+    let configuration = configuration(&from, &to, &name, "sink: \"channel:here/b\"");
+    let gateway = start(&configuration).await;
+    publish(&gateway, "from", 0..10, 3).await;
+    counted(&gateway, &name, "delivered", 10).await;
+    end(gateway).await;
+    let gateway = start(configuration.split_once("subscriptions:").expect("the last part").0).await;
+    publish(&gateway, "from", 10..30, 3).await;
+    let trim = move || python(&["tests/it/harness/kafka_client.py", &bootstrap(), "trim", &from, "20"]);
+    spawn_blocking(trim).await.expect("deleted");
+    end(gateway).await;
+    let gateway = start(&configuration).await;
+    counted(&gateway, &name, "delivered", 10).await;
+    assert_eq!(in_order(&stored(&gateway, "here/b").await, 3), (20..30).collect::<Vec<_>>());
+    let metrics = gateway.ask_admin("/metrics").await.text().await.expect("a body");
+    assert!(metrics.contains("meshgate_skipped_total 10"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn replicas_share_the_work() {
     let (from, to, name) = (topic("bridge-from", 4), topic("bridge-to", 2), fresh_name("bridge"));
     let configuration = configuration(&from, &to, &name, "sink: \"channel:to\"");

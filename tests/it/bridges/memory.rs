@@ -47,7 +47,7 @@ fn check_warns_of_dead_letters_that_memory_keeps() {
         let done = meshgate().arg("check").arg(&file).output().expect("it runs");
         let printed = String::from_utf8_lossy(&done.stdout);
         assert!(done.status.success() && printed.ends_with("meshgate.yaml: good\n"), "{printed}");
-        assert_eq!(printed.contains(":12:74: subscriptions[0].dead_letter: warning: "), warns, "{printed}");
+        assert_eq!(printed.contains(":11:72: subscriptions[0].dead_letter: warning: "), warns, "{printed}");
     }
 }
 
@@ -239,6 +239,19 @@ async fn events_that_go_in_a_circle_are_forwarded_eight_times() {
     assert_eq!((stored(&gateway, "here/a").await.len(), stored(&gateway, "there/b").await.len()), (5, 4));
     let letter = &stored(&gateway, "here/dead").await[0];
     assert!(letter["deadletterreason"].as_str().is_some_and(|reason| reason.contains("8 times")), "{letter}");
+}
+
+#[tokio::test]
+async fn without_dead_letters_what_went_in_a_circle_waits() {
+    let gateway = Gateway::start(&configuration(
+        "name: forth, channel: here/a, filters: [{ prefix: { type: com } }], sink: \"channel:there/b\", retry: { initial: 1ms, max: 20ms }
+         name: back, channel: there/b, sink: \"channel:here/a\"",
+    ));
+    gateway.store("here/a", "1").await;
+    let refused =
+        async || Some(status(&gateway, "forth").await).filter(|now| now["events"]["hops_refused"].as_u64() > Some(2));
+    let now = eventually("it is refused again and again", refused).await;
+    assert_eq!((&now["lag"], &now["waiting"], &now["events"]["delivered"]), (&json!(1), &json!(1), &json!(4)), "{now}");
 }
 
 #[tokio::test]
