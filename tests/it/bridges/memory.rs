@@ -242,6 +242,20 @@ async fn events_that_go_in_a_circle_are_forwarded_eight_times() {
 }
 
 #[tokio::test]
+async fn hops_that_a_client_counts_are_counted_on() {
+    let gateway =
+        Gateway::start(&configuration("name: go, channel: here/a, sink: \"channel:there/b\", dead_letter: here/dead"));
+    for hops in ["7", "8", "9"] {
+        let sent = gateway.event("here/a", hops).header("meshgate-hops", hops).send().await;
+        assert_eq!(sent.expect("an answer").status(), 202);
+    }
+    counted(&gateway, "go", "hops_refused", 1).await;
+    counted(&gateway, "go", "delivered", 2).await;
+    assert_eq!(ids(&stored(&gateway, "there/b").await), ["7", "9"], "9 is no count");
+    assert_eq!(ids(&stored(&gateway, "here/dead").await), ["8"]);
+}
+
+#[tokio::test]
 async fn without_dead_letters_what_went_in_a_circle_waits() {
     let gateway = Gateway::start(&configuration(
         "name: forth, channel: here/a, filters: [{ prefix: { type: com } }], sink: \"channel:there/b\", retry: { initial: 1ms, max: 20ms }
