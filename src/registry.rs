@@ -9,5 +9,7 @@ pub fn kinds() -> Vec<&'static dyn Kind> {
         &meshgate_memory::MemoryKind,
         #[cfg(feature = "kafka")]
         &meshgate_kafka::KafkaKind,
+        #[cfg(feature = "mqtt")]
+        &meshgate_mqtt::MqttKind,
     ]
 }

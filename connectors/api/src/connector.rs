@@ -242,6 +242,11 @@ pub trait Kind: Send + Sync {
 
 /// A connector that is configured and not yet started.
 pub trait Configured: fmt::Debug + Send + Sync {
+    /// What it can do as it is configured, where that is less than what its kind can.
+    fn capabilities(&self, of_kind: Capabilities) -> Capabilities {
+        of_kind
+    }
+
     /// Starts it. Never waits for the broker; must be called within a tokio runtime.
     fn connect(self: Box<Self>, context: Context) -> Result<Arc<dyn Connector>, String>;
 }

@@ -44,6 +44,12 @@ impl TopicPattern {
         (literals.len() >= 2).then_some(Self { literals })
     }
 
+    /// The text that every topic begins with that fits.
+    #[must_use]
+    pub fn before_first_hole(&self) -> &str {
+        &self.literals[0]
+    }
+
     /// Whether `topic` fits.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {

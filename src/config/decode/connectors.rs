@@ -8,7 +8,7 @@ use meshgate_api::{
 use crate::{config::Connector, router::spec::ConnectorSpec};
 
 /// The kinds that the specification has and this version does not build.
-const LATER_KINDS: [&str; 2] = ["pulsar", "mqtt"];
+const LATER_KINDS: [&str; 1] = ["pulsar"];
 
 /// A connector that routes may name, even if something in it was refused.
 pub(super) struct Draft {
@@ -40,8 +40,9 @@ pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], pr
     if configured.is_none() && problems.is_empty() {
         fields.refuse(format!("connectors of kind `{}` do not take these settings", kind.name()));
     }
-    let spec =
-        ConnectorSpec { name: name.into(), capabilities: kind.capabilities(), topic_naming: kind.topic_naming() };
+    let can = kind.capabilities();
+    let capabilities = configured.as_ref().map_or(can, |configured| configured.capabilities(can));
+    let spec = ConnectorSpec { name: name.into(), capabilities, topic_naming: kind.topic_naming() };
     Some(Draft { spec, settings: configured.map(|configured| (kind.name(), configured)) })
 }
 

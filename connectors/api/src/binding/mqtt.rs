@@ -16,7 +16,7 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use foldhash::{HashMap, HashMapExt as _};
+use foldhash::HashMap;
 use time::OffsetDateTime;
 
 use super::{
@@ -63,7 +63,9 @@ pub struct Packed {
 
 /// A text of the event is longer than MQTT lets one be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is longer than the {LONGEST_TEXT} bytes that MQTT gives a text: publish in `mode: structured`, or make it shorter")]
+#[error(
+    "`{0}` is longer than the {LONGEST_TEXT} bytes that MQTT gives a text: publish in `mode: structured`, or make it shorter"
+)]
 pub struct TooLong(pub Str);
 
 /// Makes a PUBLISH of a message.

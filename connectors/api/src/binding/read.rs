@@ -113,7 +113,11 @@ pub(super) fn media_type(value: &Bytes) -> Str {
 }
 
 /// The event that the record holds, if it does.
-pub(super) fn event(attributes: Option<Draft>, content_type: Option<&Str>, value: Option<&Bytes>) -> Option<Box<Event>> {
+pub(super) fn event(
+    attributes: Option<Draft>,
+    content_type: Option<&Str>,
+    value: Option<&Bytes>,
+) -> Option<Box<Event>> {
     let structured = content_type
         .filter(|media_type| media::is(media_type, media::EVENT_JSON))
         .and_then(|_| json::decode(value?).ok());

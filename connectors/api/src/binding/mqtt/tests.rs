@@ -148,7 +148,8 @@ fn no_payload_is_no_data_unless_its_type_is_said() {
 #[test]
 fn expiry_is_told_in_seconds() {
     let mut message = message();
-    let until = |seconds: u64| Value::String(timestamp(now() + Duration::from_secs(seconds)).expect("a year of four digits"));
+    let until =
+        |seconds: u64| Value::String(timestamp(now() + Duration::from_secs(seconds)).expect("a year of four digits"));
     message.event.extensions.push((EXPIRY.into(), until(90)));
     let sent = packed(&message, ContentMode::Binary);
     assert_eq!(sent.properties.expiry, Some(90));
