@@ -4,7 +4,7 @@
 //! were of the new one, a confirmation among it, and it forgets without a word what the new session does not know. So each connection
 //! has a client of its own, and after the first error [`Line::unsent`] says what never left.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fmt, fs, sync::Arc, time::Duration};
 
 use meshgate_api::{
     Str,
@@ -42,6 +42,12 @@ const REQUESTS: usize = u16::MAX as usize + 16;
 pub(crate) struct Opener {
     config: Arc<MqttConfig>,
     tls: Option<TlsConfiguration>,
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
 }
 
 /// What a client is for.

@@ -16,8 +16,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, Health, Kind, PublishAck, ReadError, SubscribeRequest,
-        Subscription,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, Kind, PublishAck, ReadError,
+        SubscribeRequest, Subscription,
     },
     position::Position,
     settings::Fields,
@@ -28,6 +28,7 @@ use tokio::time::Instant;
 mod client;
 pub mod config;
 mod decode;
+mod group;
 mod link;
 mod live;
 mod naming;
@@ -38,6 +39,7 @@ mod subscribe;
 use client::Opener;
 pub use config::MqttConfig;
 use config::Version;
+use group::Groups;
 use link::Link;
 use live::Live;
 use publish::Publisher;
@@ -92,6 +94,7 @@ pub struct Mqtt {
     link: Arc<Link>,
     publisher: Publisher,
     live: Live,
+    groups: Groups,
 }
 
 impl Mqtt {
@@ -104,8 +107,9 @@ impl Mqtt {
         let own = format!("{base}-{:08x}", rand::random::<u32>());
         let link = Arc::new(Link::new(context.name.clone()));
         let publisher = Publisher::start(opener.clone(), &context, link.clone(), own.clone());
+        let groups = Groups::new(opener.clone(), &context, &own);
         let live = Live::new(opener, context.name.clone(), format!("{own}-live"), context.limits.ring);
-        Ok(Self { capabilities, context, link, publisher, live })
+        Ok(Self { capabilities, context, link, publisher, live, groups })
     }
 }
 
@@ -125,11 +129,14 @@ impl Connector for Mqtt {
         self.publisher.publish(batch)
     }
 
-    async fn subscribe(&self, request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {
-        if request.group.is_some() {
-            return Err(ReadError::Unsupported { detail: "groups need MQTT 5: set `version: 5`".into() });
+    async fn subscribe(&self, mut request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {
+        let Some(group) = request.group.take() else { return Ok(Box::new(self.live.subscribe(request).await?)) };
+        if !self.capabilities.groups {
+            return Err(ReadError::Unsupported {
+                detail: "groups need MQTT 5: set `version: 5` in the connector".into(),
+            });
         }
-        Ok(Box::new(self.live.subscribe(request).await?))
+        Ok(Box::new(self.groups.join(group, request).await?))
     }
 
     fn health(&self) -> Health {
@@ -137,7 +144,11 @@ impl Connector for Mqtt {
     }
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
-        self.publisher.figures().into_iter().chain(self.live.figures()).collect()
+        self.publisher.figures().into_iter().chain(self.live.figures()).chain(self.groups.figures()).collect()
+    }
+
+    fn groups(&self) -> Vec<GroupFigures> {
+        self.groups.each()
     }
 
     /// The number that the gateway gave it: MQTT has no places.
@@ -146,7 +157,8 @@ impl Connector for Mqtt {
     }
 
     async fn shutdown(&self, deadline: Instant) -> usize {
-        let (left, ()) = tokio::join!(self.publisher.close(deadline), self.live.close(deadline));
+        let (left, (), ()) =
+            tokio::join!(self.publisher.close(deadline), self.live.close(deadline), self.groups.close(deadline));
         left
     }
 }

@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use meshgate_api::{binding::mqtt::LONGEST_TEXT, topic::TopicPattern, topic::TopicSet};
 
+/// Bytes of a group's name: what it becomes at the broker stands beside a topic in one text.
+pub(crate) const LONGEST_GROUP: usize = 1024;
+
 /// The topic as it is, if MQTT takes it. An error is for a person.
 pub(crate) fn topic_name(topic: &str) -> Result<Cow<'_, str>, String> {
     if topic.is_empty() {

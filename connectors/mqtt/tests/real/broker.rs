@@ -58,13 +58,18 @@ impl Broker {
 
     /// Publishes with Mosquitto's own client.
     pub(crate) async fn publish(&self, arguments: &[&str]) {
-        let ran = self.client("mosquitto_pub", arguments).output().await.expect("mosquitto_pub runs");
+        let mut command = Command::new("mosquitto_pub");
+        command.args(["-h", &self.host, "-p", &self.port.to_string()]).args(arguments);
+        let ran = command.output().await.expect("mosquitto_pub runs");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     }
 
     /// Subscribes with Mosquitto's own client, once it is subscribed; what it prints, line by line.
     pub(crate) async fn subscribe(&self, arguments: &[&str]) -> Listening {
-        let mut command = self.client("mosquitto_sub", &[&["-d"], arguments].concat());
+        // It would keep what it prints into a pipe until there is much of it.
+        let mut command = Command::new("stdbuf");
+        let port = self.port.to_string();
+        command.args(["-oL", "mosquitto_sub", "-d", "-h", &self.host, "-p", &port]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("mosquitto_sub runs");
         let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
         loop {
@@ -74,12 +79,6 @@ impl Broker {
             }
         }
         Listening { _child: child, lines }
-    }
-
-    fn client(&self, program: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(program);
-        command.args(["-h", &self.host, "-p", &self.port.to_string()]).args(arguments);
-        command
     }
 }
 
