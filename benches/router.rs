@@ -11,7 +11,7 @@ use meshgate::router::{
 };
 use meshgate_api::{
     Str,
-    connector::{Capabilities, Record},
+    connector::{Capabilities, Headers, Record},
     event::Event,
     message::Message,
     position::{Place, Position},
@@ -106,8 +106,15 @@ impl Differ {
 /// As many routes as that; says how long it takes to compile them, which is too long to be done often.
 #[expect(clippy::print_stdout, reason = "a bench speaks to who runs it")]
 fn router(differ: Differ, routes: usize) -> Router {
-    let capabilities =
-        Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
+    let capabilities = Capabilities {
+        replay: true,
+        replay_by_time: true,
+        groups: true,
+        groups_by_time: true,
+        headers: Headers::All,
+        keys: true,
+        durable: true,
+    };
     let connector =
         ConnectorSpec { name: "main".to_owned(), capabilities, topic_naming: |topic| Ok(Cow::Borrowed(topic)) };
     let specs: Vec<RouteSpec> = (0..routes).map(|number| differ.route(number)).collect();

@@ -11,5 +11,7 @@ pub fn kinds() -> Vec<&'static dyn Kind> {
         &meshgate_kafka::KafkaKind,
         #[cfg(feature = "mqtt")]
         &meshgate_mqtt::MqttKind,
+        #[cfg(feature = "pulsar")]
+        &meshgate_pulsar::PulsarKind,
     ]
 }

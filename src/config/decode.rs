@@ -30,7 +30,18 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
         let listeners = fields.section("listeners", listeners::listeners).or(Default::default());
         let connector = |name: &str, fields: &mut Fields<'_>| connectors::draft(name, fields, kinds, problems);
         let drafts = fields.section("connectors", |all| all.all_sections(connector)).required();
-        let routes = fields.list("routes", routes::route).required();
+        let options = |connector: &str, fields: &mut Fields<'_>| match drafts
+            .iter()
+            .flatten()
+            .find(|draft| draft.spec.name == connector)
+        {
+            Some(draft) => draft.options(fields),
+            None => {
+                fields.accept_unknown();
+                None
+            }
+        };
+        let routes = fields.list("routes", |fields| routes::route(fields, &options)).required();
         let limits = fields.section("limits", limits).or(Limits::default());
         let shutdown = fields.section("shutdown", shutdown).or(Shutdown::default());
         fields.not_built_yet("subscriptions", "subscriptions in the file");

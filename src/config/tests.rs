@@ -1,7 +1,7 @@
 use std::{path::Path, sync::Arc};
 
 use meshgate_api::{
-    connector::{Capabilities, Configured, Connector, Context, Kind},
+    connector::{Capabilities, Configured, Connector, Context, Headers, Kind},
     settings::Fields,
     topic::TopicNaming,
 };
@@ -29,7 +29,15 @@ impl Kind for Fake {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: true }
+        Capabilities {
+            replay: true,
+            replay_by_time: true,
+            groups: false,
+            groups_by_time: true,
+            headers: Headers::All,
+            keys: true,
+            durable: true,
+        }
     }
 
     fn topic_naming(&self) -> TopicNaming {

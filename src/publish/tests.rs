@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use meshgate_api::{
-    connector::{Capabilities, Connector, Health, PublishAck, ReadError, SubscribeRequest, Subscription},
+    connector::{Capabilities, Connector, Headers, Health, PublishAck, ReadError, SubscribeRequest, Subscription},
     event::Event,
     outcome::{Outcomes, Rejection, Unavailability},
     position::Place,
@@ -26,8 +26,15 @@ use crate::{
     telemetry::Metrics,
 };
 
-const CAPABILITIES: Capabilities =
-    Capabilities { replay: true, replay_by_time: true, groups: false, headers: true, keys: true, durable: true };
+const CAPABILITIES: Capabilities = Capabilities {
+    replay: true,
+    replay_by_time: true,
+    groups: false,
+    groups_by_time: true,
+    headers: Headers::All,
+    keys: true,
+    durable: true,
+};
 
 /// Answers what it was told to, in order, when it was asked some times; `None`: never.
 #[derive(Debug, Default)]

@@ -143,6 +143,7 @@ impl Compiling<'_> {
             key,
             mode: to.mode,
             order: to.order,
+            options: to.options.clone(),
             required: self.is_required(to),
         })
     }

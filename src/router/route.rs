@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use meshgate_api::{
     Str,
-    connector::{ContentMode, Order, Outbound},
+    connector::{ContentMode, Options, Order, Outbound},
     event::{Event, Value},
     message::Message,
     outcome::{Outcome, Rejection},
@@ -44,6 +44,7 @@ pub struct Destination {
     pub(super) key: Option<Key>,
     pub(super) mode: ContentMode,
     pub(super) order: Order,
+    pub(super) options: Option<Options>,
     pub(super) required: bool,
 }
 
@@ -128,7 +129,14 @@ impl Route {
             NoTopic::Illegal { topic, why } => self.reject(&format!("`{topic}` is no topic: {why}")),
         })?;
         let key = to.key(scene).map_err(|missing| self.missing("a key", &missing))?;
-        let outbound = Outbound { message: Arc::clone(message), topic, key, order: to.order, mode: to.mode };
+        let outbound = Outbound {
+            message: Arc::clone(message),
+            topic,
+            key,
+            order: to.order,
+            mode: to.mode,
+            options: to.options.clone(),
+        };
         Ok(Target { route: number, connector: to.connector, required: to.required, outbound })
     }
 

@@ -1,6 +1,6 @@
 //! Routes as the configuration writes them: plain data, nothing checked yet.
 
-use meshgate_api::connector::{Capabilities, ContentMode, Order};
+use meshgate_api::connector::{Capabilities, ContentMode, Options, Order};
 use meshgate_api::topic::TopicNaming;
 
 /// One entry of `routes`.
@@ -37,6 +37,8 @@ pub struct DestinationSpec {
     pub required: Option<bool>,
     /// Subscribers read this destination instead of the first required one.
     pub read: bool,
+    /// What it says to its connector alone.
+    pub options: Option<Options>,
 }
 
 /// One filter expression: the dialects of the CloudEvents Subscriptions API.

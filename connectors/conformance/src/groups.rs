@@ -254,29 +254,26 @@ pub async fn a_new_group_begins_where_it_says_and_an_old_one_where_it_was(fixtur
         assert_eq!(ids_of(&held), ids("after", 3), "in round {round}");
         ack_all(held);
     }
-    if !scene.connector.capabilities().replay {
-        let topics = TopicSet::one(scene.topic.clone());
-        scene.group = fixture.fresh_name("timed");
-        let refused = try_join(&*scene.connector, topics, Start::At(SystemTime::now()), &scene.group).await;
-        assert!(
-            matches!(refused.err(), Some(ReadError::Unsupported { .. })),
-            "what it cannot do is refused, not ignored"
-        );
-        scene.group = fixture.fresh_name("earliest");
-        let mut member = scene.join(Start::Earliest).await;
-        assert!(hold_what_comes(&mut *member).await.is_empty(), "nothing is kept for a group that is new");
-        return;
-    }
     scene.group = fixture.fresh_name("timed");
     sleep(Duration::from_millis(20)).await; // brokers count in milliseconds
     let then = SystemTime::now();
     sleep(Duration::from_millis(20)).await;
     store_ids(&*scene.connector, &scene.topic, ids("last", 2)).await;
-    let mut member = scene.join(Start::At(then)).await;
-    assert_eq!(ids_of(&hold(&mut *member, 2).await), ids("last", 2));
+    let topics = TopicSet::one(scene.topic.clone());
+    let timed = try_join(&*scene.connector, topics, Start::At(then), &scene.group).await;
+    if scene.connector.capabilities().groups_by_time {
+        let mut member = timed.expect("the group stands");
+        assert_eq!(ids_of(&hold(&mut *member, 2).await), ids("last", 2));
+    } else {
+        assert!(matches!(timed.err(), Some(ReadError::Unsupported { .. })));
+    }
     scene.group = fixture.fresh_name("earliest");
     let mut member = scene.join(Start::Earliest).await;
-    assert_eq!(hold(&mut *member, 20).await.len(), 20);
+    if scene.connector.capabilities().replay {
+        assert_eq!(hold(&mut *member, 20).await.len(), 20);
+    } else {
+        assert!(hold_what_comes(&mut *member).await.is_empty(), "nothing is kept for a group that is new");
+    }
 }
 
 /// They know nothing of each other.
@@ -326,8 +323,11 @@ pub async fn another_replica_goes_on_at_the_lowest_gap(fixture: &impl Fixture) {
     assert_eq!(scene.connector.shutdown(Instant::now() + PATIENCE).await, 0);
     scene.connector = other;
     let mut member = scene.join(Start::Latest).await;
-    let again = hold(&mut *member, 4).await;
-    assert_eq!(ids_of(&again), ids("e", 6)[2..]);
+    let mut again = hold(&mut *member, 3).await;
+    again.extend(hold_what_comes(&mut *member).await);
+    let (above, missing) = (&ids("e", 6)[2..], ["e-2", "e-3", "e-5"]);
+    let come = ids_of(&again);
+    assert!(come == above || come == missing, "what was settled above the gap may come again, nothing else: {come:?}");
     ack_all(again);
 }
 

@@ -18,6 +18,7 @@ use meshgate_api::{
     topic::TopicSet,
 };
 
+pub mod faults;
 pub mod groups;
 pub mod positions;
 pub mod publishing;
@@ -46,11 +47,6 @@ pub trait Fixture: Send + Sync {
 
     /// `limits.settled_window` of the connectors; at most some hundred.
     fn settled_window(&self) -> usize;
-
-    /// A header's value may be any bytes, not only text.
-    fn keeps_binary_headers(&self) -> bool {
-        true
-    }
 
     /// A record tells no data from data of no bytes.
     fn tells_no_data_from_empty(&self) -> bool {
@@ -124,6 +120,7 @@ pub fn outbound(topic: &str, key: Option<&str>, event: Event) -> Outbound {
         key: key.map(Str::from),
         order: Order::Kept,
         mode: ContentMode::Binary,
+        options: None,
     }
 }
 

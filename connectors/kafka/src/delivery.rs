@@ -16,6 +16,7 @@ use futures::task::AtomicWaker;
 use meshgate_api::{
     Str,
     connector::Outbound,
+    link::Link,
     outcome::{Outcome, Rejection, Unavailability},
     position::{Place, Position},
 };
@@ -30,7 +31,6 @@ use tracing::{debug, error};
 use crate::{
     bootstrap::Bootstrap,
     client::{code, log_line},
-    link::Link,
     native::never_left,
     trouble::Trouble,
 };

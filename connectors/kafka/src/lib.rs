@@ -3,7 +3,7 @@
 //! In reading order:
 //!
 //! 1. [`config`] and `naming`: what may be configured, what a topic may be called;
-//! 2. `client`: how each librdkafka client is set up; `link`: whether the broker answers;
+//! 2. `client`: how each librdkafka client is set up;
 //! 3. `publish`: from a batch to outcomes; `partition`: where an event goes; `delivery`: what its delivery report means; `trouble`: when
 //!    the producer must be made anew;
 //! 4. `metadata` and `places`: topics, partitions and offsets, asked once for all who want to know;
@@ -19,10 +19,11 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, Kind, PublishAck, ReadError,
-        SubscribeRequest, Subscription,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Headers, Health, Kind, PublishAck,
+        ReadError, SubscribeRequest, Subscription,
     },
     group::Bounds,
+    link::Link,
     position::Position,
     settings::Fields,
     topic::TopicNaming,
@@ -38,7 +39,6 @@ mod delivery;
 mod feed;
 mod group;
 mod identity;
-mod link;
 mod live;
 mod metadata;
 mod naming;
@@ -53,14 +53,20 @@ mod trouble;
 use client::Clients;
 pub use config::KafkaConfig;
 use group::Groups;
-use link::Link;
 use live::Live;
 use metadata::Metadata;
 use publish::Publisher;
 use reader::Reading;
 
-const CAPABILITIES: Capabilities =
-    Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
+const CAPABILITIES: Capabilities = Capabilities {
+    replay: true,
+    replay_by_time: true,
+    groups: true,
+    groups_by_time: true,
+    headers: Headers::All,
+    keys: true,
+    durable: true,
+};
 /// How often it is asked whether the producer can go on.
 const TENDING: std::time::Duration = std::time::Duration::from_secs(1);
 

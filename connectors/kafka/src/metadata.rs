@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use meshgate_api::{Str, topic::TopicSet};
+use meshgate_api::{Str, link::Link, topic::TopicSet};
 use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
@@ -25,7 +25,6 @@ use tokio::sync::watch;
 
 use crate::{
     client::{Clients, Quiet, serve},
-    link::Link,
     places::{Places, serve_places},
 };
 

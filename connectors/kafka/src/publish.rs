@@ -14,6 +14,7 @@ use std::{
 use meshgate_api::{
     Str, binding,
     connector::{Batch, Order, Outbound, PublishAck},
+    link::Link,
     outcome::{Outcome, Outcomes, Rejection, Unavailability},
 };
 use parking_lot::{Mutex, RwLock};
@@ -30,7 +31,6 @@ use tracing::{error, warn};
 use crate::{
     client::{Clients, code},
     delivery::{Refusals, Reports, Ticket, missing},
-    link::Link,
     metadata::Metadata,
     partition,
     places::millis,

@@ -9,8 +9,8 @@ use std::{fmt, ops::RangeInclusive, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, Kind, PublishAck, ReadError,
-        SubscribeRequest, Subscription,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Headers, Health, Kind, PublishAck,
+        ReadError, SubscribeRequest, Subscription,
     },
     group::Bounds,
     log::Log,
@@ -29,8 +29,15 @@ use group::Groups;
 const DEFAULT_CAPACITY: usize = 64 << 20;
 /// One event of the default `max_body` fits in the least.
 const CAPACITIES: RangeInclusive<usize> = 4 << 20..=1 << 40;
-const CAPABILITIES: Capabilities =
-    Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: false };
+const CAPABILITIES: Capabilities = Capabilities {
+    replay: true,
+    replay_by_time: true,
+    groups: true,
+    groups_by_time: true,
+    headers: Headers::All,
+    keys: true,
+    durable: false,
+};
 
 /// `kind: memory`
 #[derive(Clone, Copy, Debug)]

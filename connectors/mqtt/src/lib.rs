@@ -3,7 +3,7 @@
 //! In reading order:
 //!
 //! 1. [`config`] and `naming`: what may be configured, what a topic may be called and which filters fit topics;
-//! 2. `client`: one connection, whichever version; `session`: one after the other; `link`: whether the broker answers;
+//! 2. `client`: one connection, whichever version; `session`: one after the other;
 //! 3. `publish`: from a batch to outcomes;
 //! 4. `subscribe`: one reader, who follows `live` (one client for all); `decode`: what has arrived as a record;
 //! 5. `group`: members share one client, which has a part of the broker's shared subscription.
@@ -16,9 +16,10 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, Kind, PublishAck, ReadError,
-        SubscribeRequest, Subscription,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Headers, Health, Kind, Options, PublishAck,
+        ReadError, SubscribeRequest, Subscription,
     },
+    link::Link,
     position::Position,
     settings::Fields,
     topic::TopicNaming,
@@ -29,7 +30,6 @@ mod client;
 pub mod config;
 mod decode;
 mod group;
-mod link;
 mod live;
 mod naming;
 mod publish;
@@ -40,12 +40,18 @@ use client::Opener;
 pub use config::MqttConfig;
 use config::Version;
 use group::Groups;
-use link::Link;
 use live::Live;
-use publish::Publisher;
+use publish::{Publisher, Publishing};
 
-const CAPABILITIES: Capabilities =
-    Capabilities { replay: false, replay_by_time: false, groups: true, headers: true, keys: false, durable: false };
+const CAPABILITIES: Capabilities = Capabilities {
+    replay: false,
+    replay_by_time: false,
+    groups: true,
+    groups_by_time: false,
+    headers: Headers::Text,
+    keys: false,
+    durable: false,
+};
 
 /// `kind: mqtt`
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +68,11 @@ impl Kind for MqttKind {
 
     fn topic_naming(&self) -> TopicNaming {
         naming::topic_name
+    }
+
+    fn destination(&self, fields: &mut Fields<'_>) -> Option<Options> {
+        let retain = fields.boolean("retain").optional()?;
+        Some(Options::new(Publishing { retain }))
     }
 
     fn configure(&self, fields: &mut Fields<'_>) -> Option<Box<dyn Configured>> {
@@ -82,8 +93,10 @@ impl Configured for MqttConfig {
 impl MqttConfig {
     /// MQTT 3.1.1 has neither properties nor shared subscriptions.
     fn can(&self) -> Capabilities {
-        let is_v5 = self.version == Version::V5;
-        Capabilities { groups: is_v5, headers: is_v5, ..CAPABILITIES }
+        match self.version {
+            Version::V5 => CAPABILITIES,
+            Version::V4 => Capabilities { groups: false, headers: Headers::No, ..CAPABILITIES },
+        }
     }
 }
 

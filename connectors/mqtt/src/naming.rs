@@ -51,7 +51,7 @@ pub(crate) fn filters(topics: &TopicSet) -> Result<Vec<String>, String> {
 
 /// A hole may hold several levels: what is certain are the levels before the one in which the first hole is.
 fn filter(pattern: &TopicPattern) -> String {
-    let before = pattern.before_first_hole();
+    let before = pattern.beginning();
     let levels = before.rfind('/').map_or("", |end| &before[..=end]);
     format!("{levels}#")
 }

@@ -16,7 +16,8 @@ use std::{
 use meshgate_api::{
     Str,
     binding::mqtt::{Packed, Properties, pack, pack_plain},
-    connector::{Batch, Context, Outbound, PublishAck},
+    connector::{Batch, Context, Options, Outbound, PublishAck},
+    link::Link,
     outcome::{Outcome, Outcomes, Rejection, Unavailability},
     position::{Place, Position},
 };
@@ -30,12 +31,18 @@ use tokio::{
 use crate::{
     client::{Client, Heard, IN_FLIGHT, Line, Opener, Purpose, Verdict, Welcome, packet_size},
     config::Version,
-    link::Link,
     session::{self, Duty},
 };
 
 /// Events that wait for their turn, at most.
 const QUEUE: usize = 100_000;
+
+/// What a route's destination may say to MQTT alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Publishing {
+    /// The broker keeps the event for later subscribers.
+    pub(crate) retain: bool,
+}
 
 /// Publishes over one connection at a time.
 #[derive(Debug)]
@@ -215,7 +222,8 @@ type Answer = oneshot::Receiver<Outcome>;
 impl Shared {
     /// Everything about an event that needs no lock. The ticket's answer goes nowhere yet.
     fn pack(&self, outbound: Outbound, now: SystemTime) -> Result<(Str, bool, Packed), Outcome> {
-        let Outbound { message, topic, mode, .. } = outbound;
+        let Outbound { message, topic, mode, options, .. } = outbound;
+        let Publishing { retain } = options.as_ref().and_then(Options::get).copied().unwrap_or_default();
         let packed = match self.version {
             Version::V5 => pack(&message, mode, now)
                 .map_err(|problem| Outcome::rejected(Rejection::TooLarge, format!("MQTT topic {topic}: {problem}")))?,
@@ -224,7 +232,7 @@ impl Shared {
             }
         };
         self.left_out.fetch_add(packed.left_out as u64, Relaxed);
-        Ok((topic, false, packed))
+        Ok((topic, retain, packed))
     }
 
     fn enqueue(&self, state: &mut State, (topic, retain, packed): (Str, bool, Packed)) -> Result<Answer, Outcome> {

@@ -1,30 +1,43 @@
 //! One entry of `connectors`.
 
 use meshgate_api::{
-    connector::{Capabilities, Configured, Kind},
+    connector::{Capabilities, Configured, Headers, Kind, Options},
     settings::{Fields, Problems},
 };
 
 use crate::{config::Connector, router::spec::ConnectorSpec};
 
-/// The kinds that the specification has and this version does not build.
-const LATER_KINDS: [&str; 1] = ["pulsar"];
-
 /// A connector that routes may name, even if something in it was refused.
-pub(super) struct Draft {
+pub(super) struct Draft<'k> {
     pub(super) spec: ConnectorSpec,
-    settings: Option<(&'static str, Box<dyn Configured>)>,
+    kind: Option<&'k dyn Kind>,
+    configured: Option<Box<dyn Configured>>,
 }
 
-impl Draft {
+impl Draft<'_> {
     /// The connector, if nothing in it was refused.
     pub(super) fn finish(self) -> Option<Connector> {
-        let (kind, configured) = self.settings?;
-        Some(Connector { spec: self.spec, kind, configured })
+        Some(Connector { spec: self.spec, kind: self.kind?.name(), configured: self.configured? })
+    }
+
+    /// Reads what a destination says to this connector alone.
+    pub(super) fn options(&self, fields: &mut Fields<'_>) -> Option<Options> {
+        match self.kind {
+            Some(kind) => kind.destination(fields),
+            None => {
+                fields.accept_unknown();
+                None
+            }
+        }
     }
 }
 
-pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], problems: &Problems) -> Option<Draft> {
+pub(super) fn draft<'k>(
+    name: &str,
+    fields: &mut Fields<'_>,
+    kinds: &[&'k dyn Kind],
+    problems: &Problems,
+) -> Option<Draft<'k>> {
     if !is_name(name) {
         fields.refuse("a connector's name is 1 to 64 letters, digits, `-`, `_` and `.`");
     }
@@ -34,7 +47,7 @@ pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], pr
             fields.refuse_value("kind", no_kind(wanted, kinds));
         }
         fields.accept_unknown();
-        return Some(Draft { spec: unknown(name), settings: None });
+        return Some(Draft { spec: unknown(name), kind: None, configured: None });
     };
     let configured = kind.configure(fields);
     if configured.is_none() && problems.is_empty() {
@@ -43,7 +56,7 @@ pub(super) fn draft(name: &str, fields: &mut Fields<'_>, kinds: &[&dyn Kind], pr
     let can = kind.capabilities();
     let capabilities = configured.as_ref().map_or(can, |configured| configured.capabilities(can));
     let spec = ConnectorSpec { name: name.into(), capabilities, topic_naming: kind.topic_naming() };
-    Some(Draft { spec, settings: configured.map(|configured| (kind.name(), configured)) })
+    Some(Draft { spec, kind: Some(*kind), configured })
 }
 
 /// Names stand in cursors, metrics and sources.
@@ -53,16 +66,19 @@ fn is_name(name: &str) -> bool {
 
 fn no_kind(wanted: &str, kinds: &[&dyn Kind]) -> String {
     let known = kinds.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(" and ");
-    if LATER_KINDS.contains(&wanted) {
-        format!("not built yet: this version has no connectors of kind `{wanted}`; it has {known}")
-    } else {
-        format!("unknown kind `{wanted}`: this program has {known}")
-    }
+    format!("unknown kind `{wanted}`: this program has {known}")
 }
 
 /// A connector of a kind that is not there: nothing is held against the routes that name it.
 fn unknown(name: &str) -> ConnectorSpec {
-    let capabilities =
-        Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
+    let capabilities = Capabilities {
+        replay: true,
+        replay_by_time: true,
+        groups: true,
+        groups_by_time: true,
+        headers: Headers::All,
+        keys: true,
+        durable: true,
+    };
     ConnectorSpec { name: name.into(), capabilities, topic_naming: |topic| Ok(topic.into()) }
 }

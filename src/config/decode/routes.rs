@@ -3,13 +3,16 @@
 //! An entry with problems keeps its place, with nothing where a value was refused: so the router can judge the others.
 
 use meshgate_api::{
-    connector::{ContentMode, Order},
+    connector::{ContentMode, Options, Order},
     settings::Fields,
 };
 
 use crate::router::spec::{DestinationSpec, FilterSpec, RouteSpec};
 
-pub(super) fn route(fields: &mut Fields<'_>) -> Option<RouteSpec> {
+/// Reads what a destination of the connector of this name says to it alone.
+pub(super) type ReadOptions<'a> = dyn Fn(&str, &mut Fields<'_>) -> Option<Options> + 'a;
+
+pub(super) fn route(fields: &mut Fields<'_>, options: &ReadOptions<'_>) -> Option<RouteSpec> {
     let name = fields.text("name").optional();
     let channel = fields.text("channel").required();
     Some(RouteSpec {
@@ -17,26 +20,24 @@ pub(super) fn route(fields: &mut Fields<'_>) -> Option<RouteSpec> {
         channel: channel.unwrap_or_default().to_owned(),
         filters: fields.list("filters", filter).optional().unwrap_or_default(),
         wrap: fields.section("wrap", attributes).optional().unwrap_or_default(),
-        to: fields.list("to", destination).required().unwrap_or_default(),
+        to: fields.list("to", |fields| destination(fields, options)).required().unwrap_or_default(),
         tap: fields.boolean("continue").optional().unwrap_or(false),
     })
 }
 
-fn destination(fields: &mut Fields<'_>) -> Option<DestinationSpec> {
+fn destination(fields: &mut Fields<'_>, options: &ReadOptions<'_>) -> Option<DestinationSpec> {
     let modes = [("binary", ContentMode::Binary), ("structured", ContentMode::Structured), ("raw", ContentMode::Raw)];
-    let destination = DestinationSpec {
-        connector: fields.text("connector").required().unwrap_or_default().to_owned(),
+    let connector = fields.text("connector").required().unwrap_or_default();
+    Some(DestinationSpec {
+        connector: connector.to_owned(),
         topic: fields.text("topic").required().unwrap_or_default().to_owned(),
         key: fields.text("key").optional().map(str::to_owned),
         mode: fields.choice("mode", &modes).optional().unwrap_or_default(),
         order: fields.choice("order", &[("none", Order::Free)]).optional().unwrap_or_default(),
         required: fields.boolean("required").optional(),
         read: fields.boolean("read").optional().unwrap_or(false),
-    };
-    fields.not_built_yet("compression", "connectors of kind `pulsar`");
-    fields.not_built_yet("batch", "connectors of kind `pulsar`");
-    fields.not_built_yet("retain", "connectors of kind `mqtt`");
-    Some(destination)
+        options: options(connector, fields),
+    })
 }
 
 const DIALECTS: &str = "`exact`, `prefix`, `suffix`, `sql`, `all`, `any`, `not`";

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use meshgate_api::connector::{
-    Batch, Capabilities, Connector, Health, PublishAck, ReadError, SubscribeRequest, Subscription,
+    Batch, Capabilities, Connector, Headers, Health, PublishAck, ReadError, SubscribeRequest, Subscription,
 };
 
 use super::*;
@@ -19,7 +19,15 @@ struct Closing(Arc<AtomicBool>);
 #[async_trait]
 impl Connector for Closing {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { replay: false, replay_by_time: false, groups: false, headers: true, keys: true, durable: true }
+        Capabilities {
+            replay: false,
+            replay_by_time: false,
+            groups: false,
+            groups_by_time: true,
+            headers: Headers::All,
+            keys: true,
+            durable: true,
+        }
     }
 
     async fn publish(&self, _: Batch) -> PublishAck {

@@ -17,6 +17,7 @@ fn outbound() -> Outbound {
         key: None,
         order: Order::Kept,
         mode: ContentMode::Binary,
+        options: None,
     }
 }
 

@@ -32,6 +32,7 @@ fn keyed_by_key_unkeyed_by_channel_free_by_nobody() {
         key: key.map(Str::from),
         order,
         mode: ContentMode::Binary,
+        options: None,
     };
     let place = |hash: i32| Some((hash as u32 & 0x7fff_ffff) % 12);
     assert_eq!(choose(&outbound(Some("21"), Order::Kept), 12), place(-973_932_308));

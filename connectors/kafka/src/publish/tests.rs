@@ -43,6 +43,7 @@ async fn publish(publisher: &Arc<Publisher>, id: &str) -> Outcome {
         key: None,
         order: Order::Kept,
         mode: ContentMode::Binary,
+        options: None,
     };
     publisher.publish(Batch::from_buf([outbound])).await.outcomes().await.remove(0)
 }

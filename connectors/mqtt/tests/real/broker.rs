@@ -1,6 +1,7 @@
 //! The broker that the tests use, and what plain MQTT clients say and hear there behind the connector's back.
 
 use std::{
+    collections::VecDeque,
     env,
     process::{self, Stdio},
     sync::{
@@ -72,33 +73,45 @@ impl Broker {
         command.args(["-oL", "mosquitto_sub", "-d", "-h", &self.host, "-p", &port]).args(arguments);
         let mut child = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().expect("mosquitto_sub runs");
         let mut lines = BufReader::new(child.stdout.take().expect("it is a pipe")).lines();
+        let mut early = VecDeque::new();
         loop {
             let line = lines.next_line().await.expect("text").expect("it subscribes");
             if line.contains("Subscribed (mid") {
                 break;
             }
+            early.push_back(line);
         }
-        Listening { _child: child, lines }
+        early.retain(|line| !is_about_packets(line));
+        Listening { _child: child, early, lines }
     }
 }
 
 /// A subscriber that is none of ours.
 pub(crate) struct Listening {
     _child: Child,
+    /// Of the messages that its session had kept.
+    early: VecDeque<String>,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Listening {
     /// The next line that it prints of a message.
     pub(crate) async fn line(&mut self) -> String {
+        if let Some(early) = self.early.pop_front() {
+            return early;
+        }
         loop {
             let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await.expect("a line in time");
             let line = line.expect("text").expect("it goes on");
-            if !line.starts_with("Client ") {
+            if !is_about_packets(&line) {
                 return line;
             }
         }
     }
+}
+
+fn is_about_packets(line: &str) -> bool {
+    line.starts_with("Client ")
 }
 
 /// Waits until `holds`.

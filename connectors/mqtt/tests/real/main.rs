@@ -58,10 +58,6 @@ impl Fixture for Suite {
         WINDOW
     }
 
-    fn keeps_binary_headers(&self) -> bool {
-        false
-    }
-
     fn tells_no_data_from_empty(&self) -> bool {
         self.config.version == Version::V4
     }

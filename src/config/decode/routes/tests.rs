@@ -6,7 +6,7 @@ use crate::config::yaml;
 fn read(text: &str) -> RouteSpec {
     let problems = Problems::default();
     let tree = yaml::parse(text, &problems).expect("YAML");
-    let spec = Fields::read(&tree, "", &problems, route);
+    let spec = Fields::read(&tree, "", &problems, |fields| route(fields, &|_, _| None));
     assert_eq!(problems.into_sorted(), []);
     spec.expect("a route")
 }
@@ -61,6 +61,7 @@ to:
                 order: Order::Free,
                 required: Some(false),
                 read: true,
+                options: None,
             },
             DestinationSpec {
                 connector: "two".into(),

@@ -2,16 +2,17 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use meshgate_api::{Str, connector::Health};
 use parking_lot::Mutex;
 use tracing::{info, warn};
+
+use crate::{Str, connector::Health};
 
 /// Before the first attempt.
 const UNTRIED: &str = "not connected yet";
 
 /// The connection to the broker as a whole.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub struct Link {
     connector: Str,
     up: AtomicBool,
     health: Mutex<Health>,
@@ -19,17 +20,20 @@ pub(crate) struct Link {
 
 impl Link {
     /// Not connected yet.
-    pub(crate) fn new(connector: Str) -> Self {
+    #[must_use]
+    pub fn new(connector: Str) -> Self {
         let detail = Some(UNTRIED.to_owned());
         Self { connector, up: AtomicBool::new(false), health: Mutex::new(Health { up: false, was_up: false, detail }) }
     }
 
-    pub(crate) fn is_up(&self) -> bool {
+    /// Whether it answers now.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
     }
 
     /// The broker has answered.
-    pub(crate) fn answered(&self) {
+    pub fn answered(&self) {
         if self.is_up() {
             return;
         }
@@ -40,7 +44,7 @@ impl Link {
     }
 
     /// The broker does not answer, or no connection to it stands.
-    pub(crate) fn lost(&self, detail: impl Into<String>) {
+    pub fn lost(&self, detail: impl Into<String>) {
         let mut health = self.health.lock();
         let detail = detail.into();
         if health.up || health.detail.as_deref() == Some(UNTRIED) {
@@ -51,12 +55,15 @@ impl Link {
         self.up.store(false, Ordering::Relaxed);
     }
 
-    pub(crate) fn health(&self) -> Health {
+    /// What the connector tells of itself.
+    #[must_use]
+    pub fn health(&self) -> Health {
         self.health.lock().clone()
     }
 
     /// What is the matter, for a person.
-    pub(crate) fn detail(&self) -> String {
+    #[must_use]
+    pub fn detail(&self) -> String {
         self.health().detail.unwrap_or_else(|| "the broker answers".to_owned())
     }
 }
