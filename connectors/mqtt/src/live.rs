@@ -296,7 +296,7 @@ struct Standing {
     identifies: bool,
     /// What the broker has not answered yet. One request at a time: rumqttc does not look whether a packet identifier is in use.
     asked: Option<Asked>,
-    /// Filters of the session before, to be subscribed anew.
+    /// What is to be subscribed once more, over this connection.
     again: VecDeque<String>,
 }
 
@@ -374,20 +374,18 @@ impl Duty for Work {
     }
 
     fn joined(&mut self, client: &Client, welcome: Welcome) -> Result<(), String> {
+        let mut is_missed = false;
         let mut again = VecDeque::new();
-        if !welcome.resumed {
-            let mut is_missed = false;
-            for (filter, wish) in &mut self.shared.wishes.lock().filters {
-                is_missed |= std::mem::take(&mut wish.stands);
-                again.push_back(filter.clone());
-            }
-            if is_missed && self.has_stood {
-                tracing::warn!(
-                    connector = %self.shared.connector,
-                    "the broker has not kept the session: readers are told that their position is gone"
-                );
-                self.shared.gap();
-            }
+        for (filter, wish) in &mut self.shared.wishes.lock().filters {
+            is_missed |= !welcome.resumed && std::mem::take(&mut wish.stands);
+            again.push_back(filter.clone()); // also where the broker should have kept it
+        }
+        if is_missed && self.has_stood {
+            tracing::warn!(
+                connector = %self.shared.connector,
+                "the broker has not kept the session: readers are told that their position is gone"
+            );
+            self.shared.gap();
         }
         self.purpose.anew = false;
         self.has_stood = true;

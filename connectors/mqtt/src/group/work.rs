@@ -62,6 +62,9 @@ struct Standing {
     /// What has arrived over it and is not confirmed, in order.
     order: VecDeque<u16>,
     asked: Option<Asked>,
+    /// Subscribed since it stands. Also what the broker has kept is subscribed anew: not every broker that keeps a session keeps the
+    /// shared subscriptions in it.
+    confirmed: BTreeSet<String>,
     is_leaving: bool,
 }
 
@@ -128,7 +131,7 @@ impl Work {
         if *self.local.phase.borrow() != Phase::Beginning {
             return Ok(());
         }
-        let asked = if let Some(filter) = wanted.difference(&self.subscribed).next() {
+        let asked = if let Some(filter) = wanted.difference(&standing.confirmed).next() {
             standing.asked = Some(Asked::Subscribe(filter.clone()));
             standing.client.subscribe(filter, None)
         } else if let Some(filter) = self.subscribed.difference(&wanted).next() {
@@ -277,11 +280,6 @@ impl Work {
                 "the broker has not kept the group's session: what arrived meanwhile is lost"
             );
         }
-        self.local.phase.send_if_modified(|phase| {
-            let is_other = *phase != Phase::Beginning;
-            *phase = Phase::Beginning;
-            is_other
-        });
     }
 }
 
@@ -291,8 +289,13 @@ impl Duty for Work {
     }
 
     fn joined(&mut self, client: &Client, welcome: Welcome) -> Result<(), String> {
-        self.standing =
-            Some(Standing { client: client.clone(), order: VecDeque::new(), asked: None, is_leaving: false });
+        self.standing = Some(Standing {
+            client: client.clone(),
+            order: VecDeque::new(),
+            asked: None,
+            confirmed: BTreeSet::new(),
+            is_leaving: false,
+        });
         if !welcome.shares {
             let detail = "the MQTT broker has no shared subscriptions, which groups are made of".to_owned();
             self.local.phase.send_replace(Phase::Refused(detail));
@@ -302,6 +305,7 @@ impl Duty for Work {
             self.begin_anew();
         }
         self.has_stood = true;
+        self.local.phase.send_replace(Phase::Beginning);
         self.ask()
     }
 
@@ -315,7 +319,10 @@ impl Duty for Work {
                 };
                 match answer {
                     Ok(()) => {
-                        self.subscribed.insert(filter);
+                        self.subscribed.insert(filter.clone());
+                        if let Some(standing) = &mut self.standing {
+                            standing.confirmed.insert(filter);
+                        }
                     }
                     Err(problem) => {
                         let detail = format!("the MQTT broker refuses the subscription to `{filter}`: {problem}");
@@ -329,6 +336,9 @@ impl Duty for Work {
                 let asked = self.standing.as_mut().and_then(|standing| standing.asked.take());
                 if let Some(Asked::Unsubscribe(filter)) = asked {
                     self.subscribed.remove(&filter);
+                    if let Some(standing) = &mut self.standing {
+                        standing.confirmed.remove(&filter);
+                    }
                 }
                 self.ask()
             }
