@@ -118,20 +118,7 @@ struct Waiting {
 impl Publisher {
     /// Starts the task that keeps a connection.
     pub(crate) fn start(opener: Opener, context: &Context, link: Arc<Link>, client_id: String) -> Self {
-        let limits = &context.limits;
-        let shared = Arc::new(Shared {
-            connector: context.name.clone(),
-            link,
-            version: opener.config().version,
-            state: Mutex::default(),
-            bell: Notify::new(),
-            idle: Notify::new(),
-            patience: limits.publish_timeout * 3 / 4,
-            room: limits.in_flight,
-            topics: limits.topics,
-            confirmed: AtomicU64::new(0),
-            left_out: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(opener.config().version, context, link));
         let purpose = Purpose { client_id, session: None, anew: true, receive: 1, will: true };
         let work = Work { opener, purpose, shared: shared.clone() };
         let own = shared.clone();
@@ -220,6 +207,23 @@ impl Drop for Publisher {
 type Answer = oneshot::Receiver<Outcome>;
 
 impl Shared {
+    fn new(version: Version, context: &Context, link: Arc<Link>) -> Self {
+        let limits = &context.limits;
+        Self {
+            connector: context.name.clone(),
+            link,
+            version,
+            state: Mutex::default(),
+            bell: Notify::new(),
+            idle: Notify::new(),
+            patience: limits.publish_timeout * 3 / 4,
+            room: limits.in_flight,
+            topics: limits.topics,
+            confirmed: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
+        }
+    }
+
     /// Everything about an event that needs no lock. The ticket's answer goes nowhere yet.
     fn pack(&self, outbound: Outbound, now: SystemTime) -> Result<(Str, bool, Packed), Outcome> {
         let Outbound { message, topic, mode, options, .. } = outbound;
