@@ -34,7 +34,7 @@ use crate::{
 };
 
 mod work;
-use work::Work;
+use work::{Own, Work};
 
 /// How long a group without members is kept.
 const LINGER: Duration = Duration::from_secs(30);
@@ -99,8 +99,16 @@ enum Phase {
 #[derive(Debug, Default)]
 struct Door {
     bell: Notify,
-    /// Records that need never be delivered again: number and topic. As many as are held, at most.
-    settled: Mutex<Vec<(u64, Str)>>,
+    /// Records that need never be delivered again. As many as are held, at most.
+    settled: Mutex<Vec<Settled>>,
+}
+
+/// A record that needs never be delivered again.
+#[derive(Debug)]
+struct Settled {
+    number: u64,
+    topic: Str,
+    bytes: usize,
 }
 
 impl Keeper for Door {
@@ -109,7 +117,8 @@ impl Keeper for Door {
     }
 
     fn settled(&self, record: &Record) {
-        self.settled.lock().push((record.position.place.offset, record.topic.clone()));
+        let (number, topic, bytes) = (record.position.place.offset, record.topic.clone(), record.footprint());
+        self.settled.lock().push(Settled { number, topic, bytes });
         self.bell.notify_one();
     }
 }
@@ -196,7 +205,8 @@ impl Groups {
             will: false,
         };
         let served = self.served.clone();
-        let work = Work::new(self.opener.clone(), purpose, self.connector.clone(), local.clone(), served, self.lasts);
+        let own = Own { connector: self.connector.clone(), lasts: self.lasts, most: self.bounds.bytes * 2 };
+        let work = Work::new(self.opener.clone(), purpose, own, local.clone(), served);
         tokio::spawn(async move { session::run(work, &local.door.bell).await });
     }
 

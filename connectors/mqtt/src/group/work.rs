@@ -14,7 +14,7 @@ use meshgate_api::{
 };
 use tokio::time::Instant;
 
-use super::{LINGER, Local, Phase, Served, closing};
+use super::{LINGER, Local, Phase, Served, Settled, closing};
 use crate::{
     client::{Arrival, Client, Heard, Line, Opener, Purpose, Welcome},
     decode::decode,
@@ -25,15 +25,26 @@ use crate::{
 /// How often members are reminded. More often is too often: it has the keeper look again for room.
 const REMINDER: Duration = Duration::from_secs(1);
 
+/// What the connector says of all its groups.
+pub(super) struct Own {
+    pub(super) connector: Str,
+    /// Sessions outlive this process.
+    pub(super) lasts: bool,
+    /// Bytes of records that a group holds, settled ones not counted; what a broker sends at once may go over it.
+    pub(super) most: usize,
+}
+
 /// What the task of one group knows.
 pub(super) struct Work {
     opener: Opener,
     purpose: Purpose,
     connector: Str,
+    most: usize,
     local: Arc<Local>,
     served: Arc<Served>,
-    /// The session outlives this process.
     lasts: bool,
+    /// Bytes of records that are not settled.
+    bytes: usize,
     hasher: RandomState,
     /// Of the next record.
     number: u64,
@@ -88,21 +99,17 @@ struct Topic {
 }
 
 impl Work {
-    pub(super) fn new(
-        opener: Opener,
-        purpose: Purpose,
-        connector: Str,
-        local: Arc<Local>,
-        served: Arc<Served>,
-        lasts: bool,
-    ) -> Self {
+    pub(super) fn new(opener: Opener, purpose: Purpose, own: Own, local: Arc<Local>, served: Arc<Served>) -> Self {
+        let Own { connector, lasts, most } = own;
         Self {
             opener,
             purpose,
             connector,
+            most,
             local,
             served,
             lasts,
+            bytes: 0,
             hasher: RandomState::new(),
             number: 0,
             standing: None,
@@ -167,10 +174,35 @@ impl Work {
             let name = record.topic.clone();
             let topic = self.topics.entry(name.clone()).or_default();
             topic.unsettled += 1;
+            self.bytes += record.footprint();
             topic.waiting.push_back(record);
             self.deal(&name);
         }
-        self.confirm()
+        self.confirm()?;
+        if self.bytes > self.most { self.narrow() } else { Ok(()) }
+    }
+
+    /// Larger events than were expected: over the next connection the broker may send fewer at once, and it has to send again what no
+    /// member has.
+    fn narrow(&mut self) -> Result<(), String> {
+        let Some(standing) = self.standing.as_ref().filter(|standing| standing.order.len() > 1) else { return Ok(()) };
+        let fewer = u16::try_from(standing.order.len() / 2).unwrap_or(u16::MAX).max(1);
+        self.purpose.receive = self.purpose.receive.min(fewer);
+        for name in std::mem::take(&mut self.crowded) {
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            for record in std::mem::take(&mut topic.waiting) {
+                topic.unsettled -= 1;
+                self.bytes -= record.footprint();
+                if let Some(packet) = self.packets.remove(&record.position.place.offset) {
+                    self.open.remove(&packet);
+                }
+            }
+            if topic.unsettled == 0 {
+                self.topics.remove(&name);
+                self.local.group.close(&name, 0);
+            }
+        }
+        Err(format!("its events are large: at most {fewer} are to come at once"))
     }
 
     /// Gives members of a topic's records what there is room for.
@@ -194,7 +226,8 @@ impl Work {
     /// Takes in what members have settled.
     fn settle(&mut self) {
         let settled = std::mem::take(&mut *self.local.door.settled.lock());
-        for (number, name) in settled {
+        for Settled { number, topic: name, bytes } in settled {
+            self.bytes -= bytes;
             let packet = self.packets.remove(&number);
             if let Some(open) =
                 packet.and_then(|packet| self.open.get_mut(&packet)).filter(|open| open.number == number)
