@@ -20,13 +20,16 @@ use tokio::{runtime, sync::oneshot};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    gateway::{Gateway, NamedConnector},
+    config::Subscription,
+    gateway::{Gateway, NamedConnector, Snapshot},
     protocols::http::{
         Problem,
         server::{Bounds, Server},
     },
     reload::{LastReload, Outcome},
+    router::Channel,
     shutdown::Drain,
+    subscriptions::{Phase, Subscriptions},
     telemetry::exposition,
     workers::Workers,
 };
@@ -52,6 +55,8 @@ pub struct Admin {
     pub started: std::time::Instant,
     /// What became of the last reload.
     pub reloaded: Outcome,
+    /// The subscriptions of the configuration.
+    pub subscriptions: Arc<Subscriptions>,
 }
 
 /// Serves until the process ends. Fails if the address cannot be bound or no thread can be had; returns the bound address.
@@ -169,6 +174,8 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
             json!({ "name": route.name(), "published": published, "delivered": delivered })
         })
         .collect();
+    let subscriptions: Vec<_> =
+        snapshot.subscriptions.iter().map(|each| subscription(each, &admin.subscriptions, &snapshot)).collect();
     let groups: Vec<_> = snapshot.connectors.iter().flat_map(groups).collect();
     let status = json!({
         "format": STATUS_FORMAT,
@@ -178,13 +185,34 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "listeners": listeners,
         "connectors": connectors,
         "routes": routes,
-        "subscriptions": [],
+        "subscriptions": subscriptions,
         "groups": groups,
         "in_flight_bytes": admin.gateway.in_flight.load(Relaxed),
         "edition": snapshot.edition,
         "reload": admin.reloaded.lock().as_ref().map(reload),
     });
     json_response(StatusCode::OK, &status)
+}
+
+fn subscription(each: &Subscription, all: &Subscriptions, snapshot: &Snapshot) -> Value {
+    let groups = snapshot.connectors.iter().flat_map(|connector| connector.connector.groups());
+    let lag: u64 = groups.filter(|group| group.name == each.name).map(|group| group.lag).sum();
+    let figures = all.figures(&each.name); // a moment after a reload a new one has none
+    let trouble = figures.as_ref().and_then(|figures| figures.last_trouble());
+    let in_flight = figures.as_ref().map_or(0, |figures| figures.in_flight.load(Relaxed));
+    let waiting = figures.as_ref().map_or(0, |figures| figures.waiting.load(Relaxed));
+    json!({
+        "name": &*each.name,
+        "channel": each.channel.as_str(),
+        "sink": format!("channel:{}", each.sink.as_str()),
+        "dead_letter": each.dead_letter.as_ref().map(Channel::as_str),
+        "state": figures.as_ref().map_or(Phase::Opening, |figures| figures.phase()).name(),
+        "lag": lag,
+        "in_flight": in_flight,
+        "waiting": waiting,
+        "events": figures.as_ref().map(|figures| by_name(figures.counters.counts())),
+        "last_error": trouble.map(|trouble| json!({ "time": trouble.time.as_deref(), "detail": trouble.detail })),
+    })
 }
 
 /// The groups with members in this process.

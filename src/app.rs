@@ -10,7 +10,7 @@ use meshgate_api::settings::Problem;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{sleep, timeout_at},
 };
 
 use crate::{
@@ -24,6 +24,7 @@ use crate::{
     },
     reload::{Leaving, Outcome, Reload, Reloading, Source},
     shutdown::drain,
+    subscriptions::Subscriptions,
     telemetry::{Metrics, Traces},
     workers::Workers,
 };
@@ -74,12 +75,14 @@ pub async fn serve(
     let (stop, stopping) = drain();
     let mut listeners = vec![("http", server.address().to_string())];
     let reloaded = Outcome::default();
+    let subscriptions = Subscriptions::start(gateway.clone());
     let shown = Admin {
         gateway: gateway.clone(),
         drain: not_ready,
         listeners: listeners.clone(),
         started,
         reloaded: reloaded.clone(),
+        subscriptions: subscriptions.clone(),
     };
     let bound =
         admin::serve(shown, admin.address).await.map_err(|problem| unbound("listeners.admin.address", problem))?;
@@ -100,7 +103,7 @@ pub async fn serve(
         reloading.stop();
     }
     unready.begin();
-    let ending = end(&gateway, &leaving, || stop.begin(), serving);
+    let ending = end(&gateway, &subscriptions, &leaving, || stop.begin(), serving);
     tokio::select! {
         () = ending => {}
         () = signals.first() => tracing::warn!("a second signal: stopping at once"),
@@ -127,7 +130,13 @@ fn start_reloading(reload: Reload) -> std::io::Result<Reloading> {
 }
 
 /// Waits `delay`, stops accepting, lets what is in flight finish, closes the connectors and sends the last spans; all within `grace`.
-async fn end(gateway: &Gateway, leaving: &Leaving, stop: impl FnOnce(), serving: JoinHandle<()>) {
+async fn end(
+    gateway: &Gateway,
+    subscriptions: &Subscriptions,
+    leaving: &Leaving,
+    stop: impl FnOnce(),
+    serving: JoinHandle<()>,
+) {
     let Shutdown { delay, grace } = gateway.now().shutdown;
     let deadline = tokio::time::Instant::now() + grace;
     tracing::info!("draining");
@@ -135,7 +144,8 @@ async fn end(gateway: &Gateway, leaving: &Leaving, stop: impl FnOnce(), serving:
     stop();
     // Connectors need some of the time to send what is queued.
     let for_connectors = (grace / 5).min(Duration::from_secs(5));
-    match timeout(deadline.saturating_duration_since(tokio::time::Instant::now() + for_connectors), serving).await {
+    let until = deadline - for_connectors;
+    match tokio::join!(timeout_at(until, serving), subscriptions.drain(until)).0 {
         Ok(Ok(())) => {}
         Ok(Err(problem)) => tracing::error!(%problem, "the HTTP listener failed: what it had in flight is unknown"),
         Err(_) => tracing::warn!("`shutdown.grace` is over: connections that were still busy are closed"),

@@ -60,7 +60,7 @@ impl Assembly {
     }
 
     fn take(&mut self, config: Config) -> Result<Snapshot, Problem> {
-        let Config { http, connectors, router, limits, shutdown, written, .. } = config;
+        let Config { http, connectors, router, subscriptions, limits, shutdown, written, .. } = config;
         let required = required_connectors(&router);
         let (mut running, mut named) = (HashMap::new(), Vec::with_capacity(connectors.len()));
         for (number, connector) in connectors.into_iter().enumerate() {
@@ -77,7 +77,8 @@ impl Assembly {
             running.insert(name, started);
         }
         self.running = running;
-        Ok(Snapshot::new(router, named, http, limits, shutdown, &self.metrics))
+        let snapshot = Snapshot::new(router, named, http, limits, shutdown, &self.metrics);
+        Ok(snapshot.with_subscriptions(subscriptions))
     }
 
     fn keep_or_start(

@@ -7,11 +7,12 @@
 use std::{fmt, path::Path, time::Duration};
 
 use meshgate_api::{
-    connector::{self, Configured, Kind},
-    settings::{Node, Problems},
+    Str,
+    connector::{self, Configured, Kind, Start},
+    settings::{Node, Problem, Problems},
 };
 
-use crate::router::{Router, spec::ConnectorSpec};
+use crate::router::{Channel, ChannelFilter, Filter, Router, spec::ConnectorSpec};
 
 mod decode;
 mod files;
@@ -41,10 +42,14 @@ pub struct Config {
     pub connectors: Vec<Connector>,
     /// `routes`, compiled with these connectors in this order.
     pub router: Router,
+    /// `subscriptions`, in their order.
+    pub subscriptions: Vec<Subscription>,
     /// `limits`
     pub limits: Limits,
     /// `shutdown`
     pub shutdown: Shutdown,
+    /// What is no problem and may surprise.
+    pub warnings: Vec<Problem>,
     /// All of it as it was written, filled in: what a later one is compared with.
     pub written: Node,
 }
@@ -130,6 +135,49 @@ pub struct Shutdown {
 impl Default for Shutdown {
     fn default() -> Self {
         Self { delay: Duration::ZERO, grace: Duration::from_secs(25) }
+    }
+}
+
+/// One entry of `subscriptions`: a bridge from the channels of a filter to another channel.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Unique among the subscriptions, and the group's name at the broker.
+    pub name: Str,
+    /// What it reads.
+    pub channel: ChannelFilter,
+    /// All must hold for an event to go on.
+    pub filters: Vec<Filter>,
+    /// Where events go on to.
+    pub sink: Channel,
+    /// Where it begins if its group is new.
+    pub from: Start,
+    /// `retry`
+    pub retry: Retry,
+    /// Where events go that are given up.
+    pub dead_letter: Option<Channel>,
+    /// Events that are being published at once.
+    pub concurrency: usize,
+}
+
+impl Subscription {
+    /// The default of `concurrency`.
+    pub const CONCURRENCY: usize = 16;
+}
+
+/// `retry` of a subscription.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// After so many tries an event is given up; `None`: never.
+    pub attempts: Option<u32>,
+    /// Between the first try and the second.
+    pub initial: Duration,
+    /// Between later ones at most.
+    pub max: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: None, initial: Duration::from_millis(200), max: Duration::from_secs(30) }
     }
 }
 

@@ -32,7 +32,7 @@ mod succession;
 mod text;
 pub use delivered::{Confirmation, Delivered};
 pub use event_filter::EventFilter;
-pub use open::{Begin, OpenError, Reading};
+pub use open::{Begin, GroupName, OpenError, Reading};
 use succession::Succession;
 pub use text::Layout;
 use text::Note;

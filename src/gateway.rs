@@ -14,7 +14,7 @@ use meshgate_api::{Str, connector::Connector};
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    config::{HttpListener, Limits, Shutdown},
+    config::{HttpListener, Limits, Shutdown, Subscription},
     router::Router,
     shutdown::{Drain, DrainSwitch, drain},
     telemetry::{Metrics, RouteCounters, Traces},
@@ -48,6 +48,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// `shutdown`
     pub shutdown: Shutdown,
+    /// `subscriptions`
+    pub subscriptions: Vec<Arc<Subscription>>,
     /// What became of events, by route.
     pub counters: Arc<RouteCounters>,
     /// Begins when another snapshot has taken this one's place.
@@ -77,11 +79,15 @@ pub enum Listener {
     Http,
     /// WebSockets on the HTTP listener.
     WebSocket,
+    /// No client's: a subscription of the configuration, whose sink is a channel.
+    Subscription,
 }
 
 impl Listener {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 2] = [Self::Http, Self::WebSocket];
+    pub const ALL: [Self; 3] = [Self::Http, Self::WebSocket, Self::Subscription];
+    /// Those that have connections, in the same order.
+    pub const OF_CLIENTS: [Self; 2] = [Self::Http, Self::WebSocket];
 
     /// Its name in metrics.
     #[must_use]
@@ -89,6 +95,7 @@ impl Listener {
         match self {
             Self::Http => "http",
             Self::WebSocket => "websocket",
+            Self::Subscription => "subscription",
         }
     }
 }
@@ -170,11 +177,20 @@ impl Snapshot {
             http,
             limits,
             shutdown,
+            subscriptions: Vec::new(),
             counters,
             superseded,
             superseded_at: OnceLock::new(),
             successor,
         }
+    }
+}
+
+impl Snapshot {
+    /// The same with subscriptions.
+    #[must_use]
+    pub fn with_subscriptions(self, subscriptions: Vec<Subscription>) -> Self {
+        Self { subscriptions: subscriptions.into_iter().map(Arc::new).collect(), ..self }
     }
 }
 

@@ -203,6 +203,9 @@ impl Source {
     fn read(&mut self) -> Result<Config, Vec<Issue>> {
         let (files, config) = config::read(&self.path, &registry::kinds(), &|name| env::var_os(name));
         self.files = files;
+        for warning in config.iter().flat_map(|config| &config.warnings) {
+            tracing::warn!("{}", Issue::new(&self.path, warning.clone()));
+        }
         config
     }
 }

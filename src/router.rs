@@ -139,6 +139,15 @@ impl Router {
         &self.routes
     }
 
+    /// The routes that may take an event of the channel, in order: taps aside, up to the first that takes all.
+    pub fn takers<'a>(&'a self, channel: &'a Channel) -> impl Iterator<Item = &'a Route> {
+        let routes = self.index.matching(channel.as_str()).map(|number| &self.routes[number]);
+        let mut is_taken = false;
+        routes
+            .filter(|route| !route.tap() && route.pattern.fit(channel.as_str()).is_some())
+            .take_while(move |route| !std::mem::replace(&mut is_taken, route.takes_all()))
+    }
+
     /// Where a message goes; its `channel` is set. The error is the answer: a rejection that names what is wrong.
     ///
     /// What the routes refuse is refused here, before any destination is tried.

@@ -36,9 +36,12 @@ use crate::{
 pub(crate) mod exposition;
 mod latency;
 mod logs;
+mod subscriptions;
 mod traces;
 use latency::Latency;
 pub use logs::{LogFormat, start_logging};
+use subscriptions::AllSubscriptions;
+pub use subscriptions::SubscriptionCounters;
 pub use traces::{Spans, Traces};
 
 type Labels = Vec<(&'static str, String)>;
@@ -68,6 +71,7 @@ pub struct Metrics {
     /// Trace spans that the collector did not get.
     pub spans_dropped: EventCounter,
     in_flight: Gauge<i64, AtomicI64>,
+    subscriptions: AllSubscriptions,
     subscription_lag: Family<Labels, Gauge<i64, AtomicI64>>,
     connector_up: Family<Labels, Gauge<i64, AtomicI64>>,
     connector_gauges: Family<Labels, Gauge<i64, AtomicI64>>,
@@ -114,6 +118,7 @@ impl Default for Metrics {
         let waiting = "Events that wait for their outcomes, as limits.in_flight counts them";
         registry.register_with_unit("in_flight", waiting, Unit::Bytes, in_flight.clone());
         registry.register("subscription_lag", "Events stored and not settled, by group", subscription_lag.clone());
+        let subscriptions = AllSubscriptions::register(&mut registry);
         registry.register("connector_up", "1 while the broker answers", connector_up.clone());
         registry.register("connector", "What a connector says of itself", connector_gauges.clone());
         Self {
@@ -128,13 +133,14 @@ impl Default for Metrics {
                     OUTCOME_NAMES.map(|outcome| seconds.get_or_create_owned(&pairs(outcome)))
                 })
                 .into(),
-            connections: Listener::ALL
+            connections: Listener::OF_CLIENTS
                 .map(|listener| connections.get_or_create_owned(&labels(&[("listener", listener.name())])))
                 .into(),
             skipped,
             filter_errors,
             spans_dropped,
             in_flight,
+            subscriptions,
             subscription_lag,
             connector_up,
             connector_gauges,
@@ -195,6 +201,17 @@ impl Metrics {
         }
     }
 
+    /// The counters of the subscription of this name.
+    #[must_use]
+    pub fn of_subscription(&self, name: &str) -> SubscriptionCounters {
+        self.subscriptions.of(name)
+    }
+
+    /// Takes the counters of a subscription that is gone out of what is shown.
+    pub fn forget_subscription(&self, name: &str) {
+        self.subscriptions.forget(name);
+    }
+
     /// Records how long a publish took, by the worst outcome of its events.
     pub fn answered(&self, listener: Listener, receipts: &[Receipt], took: Duration) {
         let worst = receipts.iter().map(|receipt| receipt.outcome.badness()).max().unwrap_or_default();
@@ -211,7 +228,9 @@ impl Metrics {
         }
         for NamedConnector { name, connector, .. } in &gateway.now().connectors {
             for group in connector.groups() {
-                self.subscription_lag.get_or_create(&labels(&[("subscription", &group.name)])).set(signed(group.lag));
+                // A subscription that reads at several connectors has a group of its name at each.
+                let lag = self.subscription_lag.get_or_create(&labels(&[("subscription", &group.name)]));
+                lag.inc_by(signed(group.lag));
             }
             let up = i64::from(connector.health().up);
             self.connector_up.get_or_create(&labels(&[("connector", name)])).set(up);

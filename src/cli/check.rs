@@ -5,7 +5,10 @@ use std::{env, path::PathBuf};
 use clap::Args;
 
 use super::{Exit, print};
-use crate::{config, registry};
+use crate::{
+    config::{self, Issue},
+    registry,
+};
 
 #[derive(Args, Debug)]
 pub(super) struct Check {
@@ -20,7 +23,10 @@ impl Check {
         let mut exit = Exit::Clean;
         for file in &self.files {
             match config::load(file, &kinds, &|name| env::var_os(name)) {
-                Ok(_) => {
+                Ok(config) => {
+                    for warning in config.warnings {
+                        print(&Issue::new(file, warning).to_string());
+                    }
                     print(&format!("{}: good", file.display()));
                 }
                 Err(issues) => {

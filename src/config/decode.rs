@@ -16,6 +16,7 @@ use crate::router::{
 mod connectors;
 mod listeners;
 mod routes;
+mod subscriptions;
 
 /// What a timeout may be.
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
@@ -30,21 +31,13 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
         let listeners = fields.section("listeners", listeners::listeners).or(Default::default());
         let connector = |name: &str, fields: &mut Fields<'_>| connectors::draft(name, fields, kinds, problems);
         let drafts = fields.section("connectors", |all| all.all_sections(connector)).required();
-        let options = |connector: &str, fields: &mut Fields<'_>| match drafts
-            .iter()
-            .flatten()
-            .find(|draft| draft.spec.name == connector)
-        {
-            Some(draft) => draft.options(fields),
-            None => {
-                fields.accept_unknown();
-                None
-            }
-        };
+        let known = drafts.as_deref().unwrap_or_default();
+        let options = |connector: &str, fields: &mut Fields<'_>| connectors::options(connector, fields, known, kinds);
         let routes = fields.list("routes", |fields| routes::route(fields, &options)).required();
+        let subscriptions =
+            fields.list("subscriptions", |fields| subscriptions::draft(fields, &tree, problems)).or(Vec::new());
         let limits = fields.section("limits", limits).or(Limits::default());
         let shutdown = fields.section("shutdown", shutdown).or(Shutdown::default());
-        fields.not_built_yet("subscriptions", "subscriptions in the file");
         fields.not_built_yet("state", "`state`");
         fields.not_built_yet("auth", "authentication");
         fields.not_built_yet("access", "access rules");
@@ -53,6 +46,12 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
         let drafts = drafts?;
         let specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
         let router = router(&routes?, &specs, &tree, problems);
+        let subscriptions = subscriptions?;
+        let mut warnings = Vec::new();
+        if let Some(router) = &router {
+            subscriptions::check(&subscriptions, router, &specs, &tree, problems);
+            warnings = subscriptions::warnings(&subscriptions, router, &specs, &tree);
+        }
         let (http, admin) = listeners?;
         let mut limits = limits?;
         limits.connectors.max_body = http.max_body;
@@ -62,7 +61,9 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
             admin,
             connectors: drafts.into_iter().map(connectors::Draft::finish).collect::<Option<_>>()?,
             router: router?,
+            subscriptions: subscriptions.into_iter().map(|(_, each)| each).collect::<Option<_>>()?,
             shutdown: shutdown?,
+            warnings,
             written: Node::plain(""),
         })
     })?;

@@ -13,7 +13,7 @@ mod good;
 mod schema;
 mod shipped;
 
-/// A connector kind with a required, an optional and a free setting.
+/// A connector kind with a required, an optional and a free setting. `other` has no groups, `brief` keeps nothing.
 #[derive(Debug)]
 struct Fake(&'static str);
 
@@ -29,14 +29,15 @@ impl Kind for Fake {
     }
 
     fn capabilities(&self) -> Capabilities {
+        let (groups, durable) = (self.0 != "other", self.0 != "brief");
         Capabilities {
             replay: true,
             replay_by_time: true,
-            groups: false,
+            groups,
             groups_by_time: true,
             headers: Headers::All,
             keys: true,
-            durable: true,
+            durable,
         }
     }
 
@@ -66,7 +67,7 @@ impl Configured for Settings {
     }
 }
 
-const KINDS: [&dyn Kind; 2] = [&Fake("fake"), &Fake("other")];
+const KINDS: [&dyn Kind; 3] = [&Fake("fake"), &Fake("other"), &Fake("brief")];
 
 fn parsed(text: &str) -> Result<Config, Vec<String>> {
     let environment = |name: &str| match name {

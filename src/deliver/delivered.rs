@@ -5,6 +5,7 @@ use std::sync::Arc;
 use meshgate_api::{
     connector::{Record, Settlement, Settler},
     event::Event,
+    message::Message,
 };
 
 use super::text::Note;
@@ -59,6 +60,19 @@ impl Delivered {
     #[must_use]
     pub fn channel(&self) -> &str {
         self.note().owned.as_ref().map_or("", |owned| &owned.channel)
+    }
+
+    /// The event with its transport headers.
+    #[must_use]
+    pub fn message(&self) -> &Message {
+        let wrapped = self.note().owned.as_ref().and_then(|owned| owned.wrapped.as_deref());
+        wrapped.unwrap_or(&self.record.message)
+    }
+
+    /// The record that it came in.
+    #[must_use]
+    pub fn record(&self) -> &Arc<Record> {
+        &self.record
     }
 
     /// The event.

@@ -31,6 +31,15 @@ pub enum Begin {
     Cursor(Str),
 }
 
+/// What a group is called.
+#[derive(Clone, Debug)]
+pub enum GroupName {
+    /// By a client. What reads something else is another group, whatever its name.
+    OfClient(Str),
+    /// By a subscription of the configuration: just so at the broker, too.
+    OfSubscription(Str),
+}
+
 /// What is to be read, and how.
 #[derive(Clone, Debug)]
 pub struct Reading {
@@ -41,7 +50,7 @@ pub struct Reading {
     /// Give a cursor after each event. A group has none: its position is at the broker.
     pub cursors: bool,
     /// Share the flow with the other members of this group; every event is then to be settled.
-    pub group: Option<Str>,
+    pub group: Option<GroupName>,
     /// Only these events.
     pub events: Option<EventFilter>,
 }
@@ -92,7 +101,7 @@ impl Gateway {
             Begin::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
             _ => None,
         };
-        let group = reading.group.as_deref().map(|name| group_at_broker(name, &reading));
+        let group = reading.group.as_ref().map(|name| group_at_broker(name, &reading));
         let opening = plan.into_iter().map(|source| {
             let start = snapshot.start(source.connector, &reading.from, asked.as_ref());
             snapshot.open_source(source, start, group.clone())
@@ -169,8 +178,13 @@ impl Snapshot {
     }
 }
 
-/// A group's name at the broker: that of the client, and what tells groups of the same name that read something else apart.
-fn group_at_broker(name: &str, reading: &Reading) -> Str {
+/// A group's name at the broker: that of the subscription; or that of the client, and what tells groups of the same name that read
+/// something else apart.
+fn group_at_broker(name: &GroupName, reading: &Reading) -> Str {
+    let name = match name {
+        GroupName::OfSubscription(name) => return name.clone(),
+        GroupName::OfClient(name) => name,
+    };
     let events = reading.events.as_ref().map_or("", EventFilter::as_str);
     let digest: [u8; 32] = Sha256::digest(format!("{}\n{events}", reading.channels.as_str())).into();
     let [a, b, c, d, ..] = digest;

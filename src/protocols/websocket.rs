@@ -21,7 +21,7 @@ use tokio_tungstenite::{
 
 use crate::{
     codec,
-    deliver::{OpenError, Reading},
+    deliver::{GroupName, OpenError, Reading},
     protocols::http::{Http, Problem},
     router::ChannelFilter,
 };
@@ -100,7 +100,7 @@ async fn open(http: &Arc<Http>, channels: ChannelFilter, query: &Query) -> Resul
         channels: channels.clone(),
         from: query.read.from.clone(),
         cursors: query.read.resume && query.read.meta,
-        group: query.group.clone(),
+        group: query.group.clone().map(GroupName::OfClient),
         events: query.read.events.clone(),
     };
     match http.gateway.open(reading).await {

@@ -85,14 +85,8 @@ impl Compiling<'_> {
     }
 
     fn filters(&mut self) -> Vec<Filter> {
-        let mut filters = Vec::with_capacity(self.spec.filters.len());
-        for (at, spec) in self.spec.filters.iter().enumerate() {
-            let filter = Filter::compile(spec, &mut |path, message| {
-                self.problem(&format!("filters[{at}]{path}"), message);
-            });
-            filters.push(filter);
-        }
-        filters
+        let specs = &self.spec.filters;
+        Filter::list_of(specs, &mut |path, message| self.problem(&format!("filters{path}"), message))
     }
 
     fn wrap(&mut self, pattern: Option<&Pattern>) -> Vec<(Str, Template)> {

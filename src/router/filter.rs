@@ -53,6 +53,12 @@ impl Filter {
         }
     }
 
+    /// Reads expressions that all must hold. `problem` takes each thing that is wrong: where in the list (`[1].any[0].prefix`), and what.
+    pub fn list_of(specs: &[FilterSpec], problem: &mut dyn FnMut(String, String)) -> Vec<Self> {
+        let compile = |(at, spec)| Self::compile(spec, &mut |path, message| problem(format!("[{at}]{path}"), message));
+        specs.iter().enumerate().map(compile).collect()
+    }
+
     /// Reads an expression. `problem` takes each thing that is wrong: where below this expression (`.any[0].prefix`), and what.
     pub(super) fn compile(spec: &FilterSpec, problem: &mut dyn FnMut(String, String)) -> Self {
         match spec {

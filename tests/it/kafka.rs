@@ -10,7 +10,7 @@ mod reload;
 mod routing;
 mod standing;
 
-pub use plain::read;
+pub use plain::{Stored, read, record, write};
 use serde_json::Value;
 
 use crate::harness::{

@@ -5,6 +5,7 @@
 mod harness;
 
 mod bad_input;
+mod bridges;
 mod command_line;
 mod description;
 mod durability;
@@ -14,6 +15,7 @@ mod kafka;
 mod origins;
 mod pages;
 mod publish;
+mod pulsar;
 mod quickstart;
 mod readme;
 mod reload;

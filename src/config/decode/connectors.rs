@@ -19,15 +19,21 @@ impl Draft<'_> {
     pub(super) fn finish(self) -> Option<Connector> {
         Some(Connector { spec: self.spec, kind: self.kind?.name(), configured: self.configured? })
     }
+}
 
-    /// Reads what a destination says to this connector alone.
-    pub(super) fn options(&self, fields: &mut Fields<'_>) -> Option<Options> {
-        match self.kind {
-            Some(kind) => kind.destination(fields),
-            None => {
-                fields.accept_unknown();
-                None
-            }
+/// Reads what a destination says to the connector of this name alone. That there is none is told elsewhere: then what any kind has is no
+/// mistake of the destination.
+pub(super) fn options(
+    connector: &str,
+    fields: &mut Fields<'_>,
+    drafts: &[Draft<'_>],
+    kinds: &[&dyn Kind],
+) -> Option<Options> {
+    match drafts.iter().find(|draft| draft.spec.name == connector).and_then(|draft| draft.kind) {
+        Some(kind) => kind.destination(fields),
+        None => {
+            kinds.iter().for_each(|kind| drop(kind.destination(fields)));
+            None
         }
     }
 }

@@ -42,7 +42,7 @@ fn destination(fields: &mut Fields<'_>, options: &ReadOptions<'_>) -> Option<Des
 
 const DIALECTS: &str = "`exact`, `prefix`, `suffix`, `sql`, `all`, `any`, `not`";
 
-fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
+pub(super) fn filter(fields: &mut Fields<'_>) -> Option<FilterSpec> {
     match fields.only_key() {
         Some("exact") => fields.section("exact", attributes).required().map(FilterSpec::Exact),
         Some("prefix") => fields.section("prefix", attributes).required().map(FilterSpec::Prefix),

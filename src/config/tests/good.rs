@@ -69,6 +69,46 @@ shutdown: { delay: 1s, grace: 1m }
 }
 
 #[test]
+fn subscriptions_have_defaults_and_keep_what_is_given() {
+    let config = with(
+        "
+subscriptions:
+  - { name: plain, channel: 'a/#', sink: 'channel:b/c:d' }
+  - { name: full, channel: c, filters: [{ exact: { type: t } }, { sql: 'TRUE' }], sink: channel:d, from: 2026-01-31T12:00:00Z,
+      retry: { attempts: 3, initial: 1s, max: 1s }, dead_letter: dead, concurrency: 2 }
+  - { name: late, channel: c, sink: channel:d, from: latest }
+",
+    );
+    let [plain, full, late] = &config.subscriptions[..] else { panic!("three") };
+    assert_eq!((&*plain.name, plain.channel.as_str(), plain.sink.as_str()), ("plain", "a/#", "b/c:d"));
+    assert_eq!((plain.filters.len(), &plain.dead_letter, plain.concurrency), (0, &None, 16));
+    let default = Retry { attempts: None, initial: Duration::from_millis(200), max: Duration::from_secs(30) };
+    assert_eq!(plain.retry, default);
+    assert!(matches!((&plain.from, &late.from), (Start::Earliest, Start::Latest)));
+    let noon = std::time::UNIX_EPOCH + Duration::from_secs(1_769_860_800);
+    assert!(matches!(&full.from, Start::At(time) if *time == noon), "{:?}", full.from);
+    let second = Duration::from_secs(1);
+    assert_eq!(full.retry, Retry { attempts: Some(3), initial: second, max: second });
+    let dead_letter = full.dead_letter.as_ref().map(|channel| channel.as_str());
+    assert_eq!((full.filters.len(), dead_letter, full.concurrency), (2, Some("dead"), 2));
+}
+
+#[test]
+fn dead_letters_that_a_process_keeps_are_warned_of() {
+    let routes = "routes: [{ channel: lasting, to: [{ connector: one, topic: t }] }, { channel: '#', to: [{ connector: brief, topic: t }] }]\n";
+    let connectors = "connectors: { one: { kind: fake, url: x }, brief: { kind: brief, url: x } }\n";
+    let more = "subscriptions:
+- { name: a, channel: lasting, sink: channel:b, dead_letter: dead }
+- { name: b, channel: lasting, sink: channel:b, dead_letter: other/lasting }
+- { name: c, channel: b, sink: channel:c, dead_letter: lasting }
+";
+    let config = parsed(&format!("{connectors}{routes}{more}")).expect("a good configuration");
+    let places: Vec<_> = config.warnings.iter().map(|warning| (&*warning.path, warning.mark.line)).collect();
+    assert_eq!(places, [("subscriptions[0].dead_letter", 4), ("subscriptions[1].dead_letter", 5)]);
+    assert!(config.warnings[0].message.contains("`brief`"), "{:?}", config.warnings);
+}
+
+#[test]
 fn values_are_filled_in() {
     let cases = [
         ("127.0.0.1:${PORT}", "127.0.0.1:8081"),

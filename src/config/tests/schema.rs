@@ -1,5 +1,5 @@
 //! The decoder, the schema and the reference file know the same keys, defaults and ranges.
-#![cfg(feature = "kafka")]
+#![cfg(all(feature = "kafka", feature = "pulsar"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -102,12 +102,13 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value, node: &Node) -> &'s Value {
         return resolved(root, &root["$defs"][name], node);
     }
     let Some(kinds) = schema["oneOf"].as_array() else { return schema };
-    let kind = node
-        .get("kind")
-        .map(|kind| kind.means(&Node::plain("kafka")))
-        .map(|kafka| if kafka { "kafka" } else { "memory" });
+    let kind = node.get("kind").expect("a connector has a kind");
+    let is_of = |schema: &Value| {
+        let own = schema["properties"]["kind"]["const"].as_str().expect("each kind has a name");
+        kind.means(&Node::plain(own))
+    };
     let mut kinds = kinds.iter().map(|schema| resolved(root, schema, node));
-    kinds.find(|schema| schema["properties"]["kind"]["const"].as_str() == kind).expect("the schema has this kind")
+    kinds.find(|schema| is_of(schema)).expect("the schema has this kind")
 }
 
 #[test]

@@ -37,6 +37,17 @@ pub fn python(arguments: &[&str]) -> String {
     run(Command::new("scripts/python").args(arguments))
 }
 
+/// The positions that a group has committed, as a client that is not ours reads them: by topic and partition.
+pub fn committed(servers: &str, group: &str) -> Vec<(String, u32, u64)> {
+    let lines = python(&["tests/it/harness/kafka_client.py", servers, "committed", group]);
+    let parsed = lines.lines().map(|line| {
+        let mut words = line.split(' ');
+        let mut next = || words.next().unwrap_or_else(|| panic!("no position: {line}"));
+        (next().to_owned(), next().parse().expect("a partition"), next().parse().expect("an offset"))
+    });
+    parsed.collect()
+}
+
 /// Runs a command in the repository's root and insists on success; its output.
 pub fn run(command: &mut Command) -> String {
     let done = command.current_dir(env!("CARGO_MANIFEST_DIR")).output().expect("the command starts");

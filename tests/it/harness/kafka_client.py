@@ -3,6 +3,7 @@
     kafka_client.py HOST:PORT read TOPIC            prints PARTITION OFFSET CE_ID VALUE of every record
     kafka_client.py HOST:PORT remake TOPIC COUNT    deletes the topic and at once makes it again, with COUNT partitions
     kafka_client.py HOST:PORT grow TOPIC COUNT      adds partitions, up to COUNT
+    kafka_client.py HOST:PORT committed GROUP       prints TOPIC PARTITION OFFSET of every position that the group has committed
 """
 
 import sys
@@ -54,7 +55,15 @@ def grow(servers, topic, count):
     admin.close()
 
 
-COMMANDS = {"read": read, "remake": remake, "grow": grow}
+def committed(servers, group):
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    for partition, at in admin.list_group_offsets(group)[group].items():
+        if at.offset >= 0:
+            print(partition.topic, partition.partition, at.offset)
+    admin.close()
+
+
+COMMANDS = {"read": read, "remake": remake, "grow": grow, "committed": committed}
 
 
 def main():

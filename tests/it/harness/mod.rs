@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod kafka;
 pub mod page;
 pub mod sse;
+pub mod terminal;
 pub mod websocket;
 
 use std::{

@@ -1,0 +1,96 @@
+//! Plain Pulsar programs on the other side, which know nothing of the gateway.
+
+use std::{env, fs};
+
+use serde_json::{Value, json};
+
+use crate::harness::{
+    eventually,
+    gateway::Gateway,
+    kafka::{fresh_name, python},
+    sse::Stream,
+};
+
+const FOLDER: &str = "examples/pulsar";
+
+/// Its address; without one the test fails and says what to run.
+fn address() -> String {
+    env::var("PULSAR_URL").unwrap_or_else(|_| {
+        panic!("needs Pulsar: run `scripts/brokers up pulsar`, then `eval \"$(scripts/brokers env)\"`")
+    })
+}
+
+/// The example's configuration, on free ports, with another topic.
+async fn gateway(topic: &str) -> Gateway {
+    let text = fs::read_to_string(format!("{FOLDER}/meshgate.yaml")).expect("the example's configuration");
+    let changes = [
+        ("127.0.0.1:8080", "127.0.0.1:0".to_owned()),
+        ("127.0.0.1:9090", "127.0.0.1:0".to_owned()),
+        ("${PULSAR_URL:-pulsar://localhost:6650}", address()),
+        ("persistent://public/default/orders", topic.to_owned()),
+    ];
+    let text = changes.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{FOLDER}/meshgate.yaml has {from}");
+        text.replace(from, to)
+    });
+    let gateway = Gateway::start(&text);
+    eventually("ready", async || (gateway.ask_admin("/readyz").await.status() == 200).then_some(())).await;
+    gateway
+}
+
+fn topic() -> String {
+    format!("persistent://public/default/{}", fresh_name("orders"))
+}
+
+#[tokio::test]
+async fn records_of_a_plain_producer_are_events_in_full_and_in_order() {
+    let topic = topic();
+    let gateway = gateway(&topic).await;
+    let mut live = Stream::open(&gateway, "orders").await;
+    let said = python(&[&format!("{FOLDER}/produce_orders.py"), "--count", "100", "--topic", &topic]);
+    assert_eq!(said.trim(), format!("sent 100 orders to {topic}"));
+    let mut earliest = Stream::open(&gateway, "orders?from=earliest").await;
+    for (way, stream) in [("live", &mut live), ("from=earliest", &mut earliest)] {
+        for (order_id, event) in stream.events(100).await.iter().enumerate() {
+            assert_eq!(event["data"], json!({ "order_id": order_id.to_string(), "status": "CREATED" }), "{way}");
+            assert_eq!(event["source"], json!(format!("/orders-pulsar/{topic}")));
+            let kind = (&event["specversion"], &event["type"], &event["datacontenttype"]);
+            assert_eq!(kind, (&json!("1.0"), &json!("com.example.order"), &json!("application/json")));
+        }
+    }
+}
+
+/// A topic that holds events and has no schema gets none any more: so the consumer gives it one before the first event comes.
+#[tokio::test]
+async fn events_over_http_are_records_for_a_plain_consumer() {
+    let topic = topic();
+    let gateway = gateway(&topic).await;
+    let program = format!("{FOLDER}/consume_orders.py");
+    python(&[&program, "--topic", &topic, "--count", "0"]);
+    for order_id in 0..30 {
+        let order = json!({ "order_id": order_id.to_string(), "status": "CREATED" }).to_string();
+        let request = gateway.client.post(gateway.channel_url("orders"));
+        let request = match order_id % 2 {
+            0 => request.header("content-type", "application/json").body(order),
+            _ => gateway.event("orders", "1").header("content-type", "application/json").body(order),
+        };
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status(), 202, "{}", answer.text().await.unwrap_or_default());
+    }
+    let said = python(&[&program, "--topic", &topic, "--count", "30"]);
+    let expected: Vec<_> = (0..30).map(|order_id| format!("{order_id} CREATED")).collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
+async fn a_receipt_names_the_place() {
+    let topic = topic();
+    let gateway = gateway(&topic).await;
+    let request = gateway.event("orders", "1").header("prefer", "return=representation").body("x");
+    let answer = request.send().await.expect("an answer").text().await.expect("a body");
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    let stored = &answer["events"][0]["stored"][0];
+    assert_eq!((&stored["connector"], &stored["topic"]), (&json!("orders-pulsar"), &json!(topic)), "{answer}");
+    let place = stored["position"].as_str().expect("a place");
+    assert_eq!(place.split(':').count(), 4, "partition, ledger, entry and index: {place}");
+}
