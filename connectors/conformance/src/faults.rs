@@ -2,6 +2,7 @@
 //!
 //! A connector's tests implement [`Faults`] beside [`Fixture`] and call [`faults!`](crate::faults!). The checks share the broker, so they
 //! run one after the other.
+#![expect(clippy::print_stdout, reason = "figures of a test, for those who look at them")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
