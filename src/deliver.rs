@@ -166,8 +166,9 @@ impl Flow {
         while let Some(Delivery { record, settler }) = self.arrived.deliveries.next() {
             let note = match self.arrived.of {
                 Of::Connector(connector) => {
-                    if let Some(cursor) = &mut self.cursor {
-                        let positions = cursor.positions_mut(&self.snapshot.connectors[connector].name);
+                    let named = &self.snapshot.connectors[connector];
+                    if let Some(cursor) = self.cursor.as_mut().filter(|_| named.replays()) {
+                        let positions = cursor.positions_mut(&named.name);
                         positions.advance(&record.position, record.next);
                         self.is_reported = false;
                     }
@@ -227,7 +228,11 @@ impl Flow {
         }
         let Some(cursor) = &mut self.cursor else { return };
         for source in &self.sources {
-            let positions = cursor.positions_mut(&self.snapshot.connectors[source.connector].name);
+            let named = &self.snapshot.connectors[source.connector];
+            if !named.replays() {
+                continue; // what it has missed it does not get
+            }
+            let positions = cursor.positions_mut(&named.name);
             if positions != source.subscription.positions() {
                 positions.clone_from(source.subscription.positions());
                 self.is_reported = false;
@@ -243,7 +248,10 @@ impl Flow {
         let ReadError::Gone { resume, detail } = problem else { return Ended::Interrupted(problem.to_string()) };
         self.gateway.metrics.skip();
         let mut cursor = self.cursor.clone().unwrap_or_else(|| Cursor::new(self.filter.as_str()));
-        *cursor.positions_mut(&self.snapshot.connectors[connector].name) = resume;
+        let named = &self.snapshot.connectors[connector];
+        if named.replays() {
+            *cursor.positions_mut(&named.name) = resume;
+        }
         Ended::Gone { cursor: cursor.encode(), detail }
     }
 }

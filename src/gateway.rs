@@ -107,6 +107,12 @@ impl NamedConnector {
         Arc::ptr_eq(&self.connector, &other.connector)
     }
 
+    /// Whether what it stores can be read again: only then has it positions to go on from.
+    #[must_use]
+    pub fn replays(&self) -> bool {
+        self.connector.capabilities().replay
+    }
+
     /// Closes the connector before `deadline`; what stays unanswered is logged.
     pub async fn close(&self, deadline: Instant) {
         let left = self.connector.shutdown(deadline).await;

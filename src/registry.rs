@@ -9,6 +9,8 @@ pub fn kinds() -> Vec<&'static dyn Kind> {
         &meshgate_memory::MemoryKind,
         #[cfg(feature = "kafka")]
         &meshgate_kafka::KafkaKind,
+        #[cfg(feature = "mqtt")]
+        &meshgate_mqtt::MqttKind,
         #[cfg(feature = "pulsar")]
         &meshgate_pulsar::PulsarKind,
     ]

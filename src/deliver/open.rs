@@ -18,6 +18,9 @@ use crate::{
     router::{ChannelFilter, Source},
 };
 
+const NO_REPLAY: &str = "what this filter reads is on connectors that keep nothing to go back to: it is read from now on only (from=latest, and \
+                         no cursor)";
+
 /// Where a flow begins.
 #[derive(Clone, Debug)]
 pub enum Begin {
@@ -102,8 +105,15 @@ impl Gateway {
             _ => None,
         };
         let group = reading.group.as_ref().map(|name| group_at_broker(name, &reading));
+        let has_positions = plan.is_empty() || plan.iter().any(|source| snapshot.connectors[source.connector].replays());
+        if !has_positions && group.is_none() && !matches!(reading.from, Begin::Latest) {
+            return Err(OpenError::Unsupported(NO_REPLAY.into()));
+        }
         let opening = plan.into_iter().map(|source| {
-            let start = snapshot.start(source.connector, &reading.from, asked.as_ref());
+            let start = match snapshot.connectors[source.connector].replays() || group.is_some() {
+                true => snapshot.start(source.connector, &reading.from, asked.as_ref()),
+                false => Start::Latest, // beside others that can do more
+            };
             snapshot.open_source(source, start, group.clone())
         });
         let (mut sources, mut gone) = (SmallVec::new(), Vec::new());
@@ -129,7 +139,8 @@ impl Gateway {
             let detail = gone.into_iter().map(|(_, _, detail)| detail).collect::<Vec<_>>().join("; ");
             return Err(OpenError::Gone { cursor: cursor.encode(), detail });
         }
-        let cursor = (reading.cursors && reading.group.is_none()).then(|| Cursor::new(filter.as_str()));
+        let has_cursor = reading.cursors && reading.group.is_none() && has_positions;
+        let cursor = has_cursor.then(|| Cursor::new(filter.as_str()));
         let mut flow = Flow {
             gateway: self.clone(),
             superseded: snapshot.superseded.clone(),

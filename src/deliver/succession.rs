@@ -140,7 +140,11 @@ impl Flow {
             topics: topics.clone(),
             after: Positions::default(),
             read: TopicSet::default(),
-            fresh: if let Start::Latest = self.fresh { since.clone() } else { self.fresh.clone() },
+            fresh: match self.fresh {
+                Start::Latest => since.clone(),
+                _ if !named.replays() => since.clone(),
+                _ => self.fresh.clone(),
+            },
             since,
             group: self.group.clone(),
         };
@@ -153,7 +157,7 @@ impl Flow {
             let goes_on = is_same || named.connector.capabilities().durable;
             if goes_on {
                 (opening.after, opening.read) = (open.subscription.positions().clone(), open.topics.clone());
-            } else {
+            } else if named.replays() {
                 opening.fresh = Start::Earliest; // it began empty
             }
             self.leave(open, goes_on.then(|| topics.clone()), before);

@@ -86,6 +86,8 @@ pub enum Headers {
     No,
     /// One of each name: of those that are repeated, the last. Their order is not kept.
     Last,
+    /// Those whose values are text, in their order.
+    Text,
     /// All, in their order.
     All,
 }
@@ -293,6 +295,11 @@ impl PartialEq for Options {
 
 /// A connector that is configured and not yet started.
 pub trait Configured: fmt::Debug + Send + Sync {
+    /// What it can do as it is configured, where that is less than what its kind can.
+    fn capabilities(&self, of_kind: Capabilities) -> Capabilities {
+        of_kind
+    }
+
     /// Starts it. Never waits for the broker; must be called within a tokio runtime.
     fn connect(self: Box<Self>, context: Context) -> Result<Arc<dyn Connector>, String>;
 }

@@ -227,9 +227,15 @@ impl Appender<'_> {
 
     /// The same, for who has worked out the record's [`footprint`](Record::footprint) before others had to wait.
     pub fn append_measured(&mut self, record: Arc<Record>, footprint: usize) {
+        let topic = record.topic.clone();
+        self.append_in(&topic, record, footprint);
+    }
+
+    /// The same, in the lane of another name than the record's topic: where all topics of a broker, which may be any number, stand in one.
+    pub fn append_in(&mut self, topic: &Str, record: Arc<Record>, footprint: usize) {
         let partition = record.position.partition;
-        let known = self.log().lane(&record.topic, partition);
-        let lane = known.unwrap_or_else(|| self.open_new(&record.topic, partition, record.position.place));
+        let known = self.log().lane(topic, partition);
+        let lane = known.unwrap_or_else(|| self.open_new(topic, partition, record.position.place));
         let sequence = self.next_sequence();
         let log = self.log();
         let holds = log.lanes[lane].holds;

@@ -48,6 +48,11 @@ pub trait Fixture: Send + Sync {
     /// `limits.settled_window` of the connectors; at most some hundred.
     fn settled_window(&self) -> usize;
 
+    /// A record tells no data from data of no bytes.
+    fn tells_no_data_from_empty(&self) -> bool {
+        true
+    }
+
     /// Publishing more than this many bytes makes a reader that does not read fall off whatever live buffer there is.
     fn live_buffer(&self) -> usize;
 }
@@ -133,6 +138,34 @@ pub async fn store(connector: &dyn Connector, batch: Vec<Outbound>) -> Outcomes 
 pub async fn store_ids(connector: &dyn Connector, topic: &str, ids: impl IntoIterator<Item = String>) {
     let batch = ids.into_iter().map(|id| outbound(topic, None, event(id, "data"))).collect();
     store(connector, batch).await;
+}
+
+/// A reader that stands before something is stored, where it could not be read later.
+pub async fn stand_before(connector: &dyn Connector, topics: TopicSet) -> Option<Box<dyn Subscription>> {
+    let has_replay = connector.capabilities().replay;
+    if has_replay { None } else { Some(subscribe(connector, topics, Start::Latest).await) }
+}
+
+/// The reader that stood before, or one that comes now and reads all.
+pub async fn read_all(
+    connector: &dyn Connector,
+    topics: TopicSet,
+    before: Option<Box<dyn Subscription>>,
+) -> Box<dyn Subscription> {
+    match before {
+        Some(reader) => reader,
+        None => subscribe(connector, topics, Start::Earliest).await,
+    }
+}
+
+/// Insists that a connector without replay refuses this start; whether it is one.
+pub async fn refuses(connector: &dyn Connector, topic: &str, start: Start) -> bool {
+    if connector.capabilities().replay {
+        return false;
+    }
+    let refused = try_subscribe(connector, TopicSet::one(topic), start).await;
+    assert!(matches!(refused.err(), Some(ReadError::Unsupported { .. })), "what it cannot do is refused, not ignored");
+    true
 }
 
 /// Subscribes and insists that it succeeds.

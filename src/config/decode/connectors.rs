@@ -7,9 +7,6 @@ use meshgate_api::{
 
 use crate::{config::Connector, router::spec::ConnectorSpec};
 
-/// The kinds that the specification has and this version does not build.
-const LATER_KINDS: [&str; 1] = ["mqtt"];
-
 /// A connector that routes may name, even if something in it was refused.
 pub(super) struct Draft<'k> {
     pub(super) spec: ConnectorSpec,
@@ -62,8 +59,9 @@ pub(super) fn draft<'k>(
     if configured.is_none() && problems.is_empty() {
         fields.refuse(format!("connectors of kind `{}` do not take these settings", kind.name()));
     }
-    let spec =
-        ConnectorSpec { name: name.into(), capabilities: kind.capabilities(), topic_naming: kind.topic_naming() };
+    let can = kind.capabilities();
+    let capabilities = configured.as_ref().map_or(can, |configured| configured.capabilities(can));
+    let spec = ConnectorSpec { name: name.into(), capabilities, topic_naming: kind.topic_naming() };
     Some(Draft { spec, kind: Some(*kind), configured })
 }
 
@@ -74,11 +72,7 @@ fn is_name(name: &str) -> bool {
 
 fn no_kind(wanted: &str, kinds: &[&dyn Kind]) -> String {
     let known = kinds.iter().map(|kind| format!("`{}`", kind.name())).collect::<Vec<_>>().join(" and ");
-    if LATER_KINDS.contains(&wanted) {
-        format!("not built yet: this version has no connectors of kind `{wanted}`; it has {known}")
-    } else {
-        format!("unknown kind `{wanted}`: this program has {known}")
-    }
+    format!("unknown kind `{wanted}`: this program has {known}")
 }
 
 /// A connector of a kind that is not there: nothing is held against the routes that name it.

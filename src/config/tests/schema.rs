@@ -1,5 +1,5 @@
 //! The decoder, the schema and the reference file know the same keys, defaults and ranges.
-#![cfg(all(feature = "kafka", feature = "pulsar"))]
+#![cfg(all(feature = "kafka", feature = "mqtt", feature = "pulsar"))]
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -108,12 +108,16 @@ impl Found {
 }
 
 /// What is no UTF-8 becomes what is no media type either.
-fn media_type(value: &Bytes) -> Str {
+pub(super) fn media_type(value: &Bytes) -> Str {
     Str::try_from(value.clone()).unwrap_or_else(|_| String::from_utf8_lossy(value).as_ref().into())
 }
 
 /// The event that the record holds, if it does.
-fn event(attributes: Option<Draft>, content_type: Option<&Str>, value: Option<&Bytes>) -> Option<Box<Event>> {
+pub(super) fn event(
+    attributes: Option<Draft>,
+    content_type: Option<&Str>,
+    value: Option<&Bytes>,
+) -> Option<Box<Event>> {
     let structured = content_type
         .filter(|media_type| media::is(media_type, media::EVENT_JSON))
         .and_then(|_| json::decode(value?).ok());
@@ -135,7 +139,7 @@ fn binary(mut draft: Draft, content_type: Option<&Str>, value: Option<&Bytes>) -
     draft.finish(value.cloned()).ok()
 }
 
-fn wrap(native: NativeOrigin, content_type: Option<Str>, value: Option<Bytes>) -> Event {
+pub(super) fn wrap(native: NativeOrigin, content_type: Option<Str>, value: Option<Bytes>) -> Event {
     Event {
         id: native.id,
         source: native.source,

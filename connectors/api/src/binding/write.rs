@@ -9,13 +9,16 @@ use crate::{
     message::{CHANNEL_HEADER, Message, WRAPPED_HEADER},
 };
 
+/// The media type of the structured mode.
+pub(super) const EVENT_JSON_UTF8: &str = "application/cloudevents+json; charset=UTF-8";
+
 /// Calls `each` with every header of the record, in order; names may repeat.
 pub fn headers(message: &Message, mode: ContentMode, mut each: impl FnMut(&str, &[u8])) {
     if mode == ContentMode::Binary {
         attribute_headers(message, &mut each);
     }
     match (mode, &message.event.datacontenttype) {
-        (ContentMode::Structured, _) => each(CONTENT_TYPE, b"application/cloudevents+json; charset=UTF-8"),
+        (ContentMode::Structured, _) => each(CONTENT_TYPE, EVENT_JSON_UTF8.as_bytes()),
         (_, Some(media_type)) => each(CONTENT_TYPE, media_type.as_bytes()),
         (_, None) => {}
     }

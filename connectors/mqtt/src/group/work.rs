@@ -1,0 +1,410 @@
+//! A group's client: what has arrived, what of it is confirmed, and in which order.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use meshgate_api::{
+    Str,
+    connector::Record,
+    position::{Place, Position},
+};
+use tokio::time::Instant;
+
+use super::{LINGER, Local, Phase, Served, Settled, closing};
+use crate::{
+    client::{Arrival, Client, Heard, Line, Opener, Purpose, Welcome},
+    decode::decode,
+    naming,
+    session::Duty,
+};
+
+/// How often members are reminded. More often is too often: it has the keeper look again for room.
+const REMINDER: Duration = Duration::from_secs(1);
+
+/// What the connector says of all its groups.
+pub(super) struct Own {
+    pub(super) connector: Str,
+    /// Sessions outlive this process.
+    pub(super) lasts: bool,
+    /// Bytes of records that a group holds, settled ones not counted; what a broker sends at once may go over it.
+    pub(super) most: usize,
+}
+
+/// What the task of one group knows.
+pub(super) struct Work {
+    opener: Opener,
+    purpose: Purpose,
+    connector: Str,
+    most: usize,
+    local: Arc<Local>,
+    served: Arc<Served>,
+    lasts: bool,
+    /// Bytes of records that are not settled.
+    bytes: usize,
+    hasher: RandomState,
+    /// Of the next record.
+    number: u64,
+    standing: Option<Standing>,
+    /// What has not been confirmed at the broker, by packet identifier.
+    open: HashMap<u16, Open>,
+    /// The packet identifiers of records.
+    packets: HashMap<u64, u16>,
+    /// What waits in each topic for room, and how many of it are not settled.
+    topics: HashMap<Str, Topic>,
+    /// Those of them in which something waits.
+    crowded: BTreeSet<Str>,
+    /// Subscribed in the session.
+    subscribed: BTreeSet<String>,
+    /// The broker has had the session.
+    has_stood: bool,
+    /// Since when there have been no members.
+    empty_since: Option<Instant>,
+    reminded: Instant,
+    over: bool,
+}
+
+/// A connection that stands.
+struct Standing {
+    client: Client,
+    /// What has arrived over it and is not confirmed, in order.
+    order: VecDeque<u16>,
+    asked: Option<Asked>,
+    /// Subscribed since it stands. Also what the broker has kept is subscribed anew: not every broker that keeps a session keeps the
+    /// shared subscriptions in it.
+    confirmed: BTreeSet<String>,
+    is_leaving: bool,
+}
+
+enum Asked {
+    Subscribe(String),
+    Unsubscribe(String),
+}
+
+/// A packet that is not confirmed at the broker.
+struct Open {
+    number: u64,
+    /// Of its content: the broker sends it again under the same packet identifier.
+    digest: u64,
+    is_settled: bool,
+}
+
+#[derive(Default)]
+struct Topic {
+    unsettled: usize,
+    waiting: VecDeque<Arc<Record>>,
+}
+
+impl Work {
+    pub(super) fn new(opener: Opener, purpose: Purpose, own: Own, local: Arc<Local>, served: Arc<Served>) -> Self {
+        let Own { connector, lasts, most } = own;
+        Self {
+            opener,
+            purpose,
+            connector,
+            most,
+            local,
+            served,
+            lasts,
+            bytes: 0,
+            hasher: RandomState::new(),
+            number: 0,
+            standing: None,
+            open: HashMap::new(),
+            packets: HashMap::new(),
+            topics: HashMap::new(),
+            crowded: BTreeSet::new(),
+            subscribed: BTreeSet::new(),
+            has_stood: false,
+            empty_since: None,
+            reminded: Instant::now(),
+            over: false,
+        }
+    }
+
+    fn wanted(&self) -> BTreeSet<String> {
+        let share = format!("$share/{}/", naming::share_name(&self.local.name));
+        let filters = naming::filters(&self.local.topics.lock()).unwrap_or_default(); // who joined had them checked
+        filters.into_iter().map(|filter| format!("{share}{filter}")).collect()
+    }
+
+    /// Asks the broker for the next thing that is missing, or too much; then the group stands.
+    fn ask(&mut self) -> Result<(), String> {
+        let wanted = self.wanted();
+        let Some(standing) = self.standing.as_mut().filter(|standing| standing.asked.is_none()) else { return Ok(()) };
+        if *self.local.phase.borrow() != Phase::Beginning {
+            return Ok(());
+        }
+        let asked = if let Some(filter) = wanted.difference(&standing.confirmed).next() {
+            standing.asked = Some(Asked::Subscribe(filter.clone()));
+            standing.client.subscribe(filter, None)
+        } else if let Some(filter) = self.subscribed.difference(&wanted).next() {
+            standing.asked = Some(Asked::Unsubscribe(filter.clone()));
+            standing.client.unsubscribe(filter)
+        } else {
+            self.local.phase.send_replace(Phase::Standing);
+            Ok(())
+        };
+        asked.map_err(|_| "the client takes no more requests".into())
+    }
+
+    fn arrived(&mut self, arrival: Arrival) -> Result<(), String> {
+        let packet = arrival.packet;
+        let digest = self.hasher.hash_one((&arrival.topic, &arrival.payload));
+        let Some(standing) = &mut self.standing else { return Ok(()) };
+        if packet != 0 {
+            standing.order.push_back(packet);
+            if self.open.get(&packet).is_some_and(|open| open.digest == digest) {
+                return self.confirm(); // it is here already, from a connection before
+            }
+        }
+        self.number += 1;
+        let number = self.number;
+        let record = decode(&self.connector, arrival, None, Place::offset(number));
+        // A filter may fit more than is wanted.
+        let record = record.filter(|record| self.local.topics.lock().contains(&record.topic));
+        if packet != 0 {
+            self.packets.insert(number, packet);
+            self.open.insert(packet, Open { number, digest, is_settled: record.is_none() });
+        }
+        if let Some(record) = record {
+            let name = record.topic.clone();
+            let topic = self.topics.entry(name.clone()).or_default();
+            topic.unsettled += 1;
+            self.bytes += record.footprint();
+            topic.waiting.push_back(record);
+            self.deal(&name);
+        }
+        self.confirm()?;
+        if self.bytes > self.most { self.narrow() } else { Ok(()) }
+    }
+
+    /// Larger events than were expected: over the next connection the broker may send fewer at once, and it has to send again what no
+    /// member has.
+    fn narrow(&mut self) -> Result<(), String> {
+        let Some(standing) = self.standing.as_ref().filter(|standing| standing.order.len() > 1) else { return Ok(()) };
+        let fewer = u16::try_from(standing.order.len() / 2).unwrap_or(u16::MAX).max(1);
+        self.purpose.receive = self.purpose.receive.min(fewer);
+        for name in std::mem::take(&mut self.crowded) {
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            for record in std::mem::take(&mut topic.waiting) {
+                topic.unsettled -= 1;
+                self.bytes -= record.footprint();
+                if let Some(packet) = self.packets.remove(&record.position.place.offset) {
+                    self.open.remove(&packet);
+                }
+            }
+            if topic.unsettled == 0 {
+                self.topics.remove(&name);
+                self.local.group.close(&name, 0);
+            }
+        }
+        Err(format!("its events are large: at most {fewer} are to come at once"))
+    }
+
+    /// Gives members of a topic's records what there is room for.
+    fn deal(&mut self, name: &Str) {
+        let Some(topic) = self.topics.get_mut(name) else { return };
+        let group = &self.local.group;
+        while !topic.waiting.is_empty() && group.has_room() && group.room_in(name, 0) > 0 {
+            let Some(record) = topic.waiting.pop_front() else { return };
+            if !group.is_open(name, 0) {
+                group.open(Position { topic: name.clone(), partition: 0, place: record.position.place }.into());
+            }
+            group.push([record]);
+        }
+        if topic.waiting.is_empty() {
+            self.crowded.remove(name);
+        } else if !self.crowded.contains(name) {
+            self.crowded.insert(name.clone());
+        }
+    }
+
+    /// Takes in what members have settled.
+    fn settle(&mut self) {
+        let settled = std::mem::take(&mut *self.local.door.settled.lock());
+        for Settled { number, topic: name, bytes } in settled {
+            self.bytes -= bytes;
+            let packet = self.packets.remove(&number);
+            if let Some(open) =
+                packet.and_then(|packet| self.open.get_mut(&packet)).filter(|open| open.number == number)
+            {
+                open.is_settled = true;
+            }
+            let Some(topic) = self.topics.get_mut(&name) else { continue };
+            topic.unsettled -= 1;
+            if topic.unsettled == 0 {
+                self.topics.remove(&name);
+                self.local.group.close(&name, 0); // a broker may have any number of topics
+            }
+        }
+        let crowded: Vec<_> = self.crowded.iter().cloned().collect();
+        crowded.iter().for_each(|name| self.deal(name));
+    }
+
+    /// Confirms at the broker what is settled, in the order of arrival.
+    fn confirm(&mut self) -> Result<(), String> {
+        let Some(standing) = &mut self.standing else { return Ok(()) };
+        while let Some(packet) = standing.order.front().copied() {
+            if self.open.get(&packet).is_some_and(|open| !open.is_settled) {
+                break;
+            }
+            standing.order.pop_front();
+            if let Some(open) = self.open.remove(&packet) {
+                self.packets.remove(&open.number);
+            }
+            standing.client.confirm(packet).map_err(|_| "the client takes no more confirmations")?;
+        }
+        Ok(())
+    }
+
+    /// Ends the connection: the session stays if somebody may come back to it.
+    fn leave(&mut self) -> Result<(), String> {
+        let (lasts, subscribed) = (self.lasts, &self.subscribed);
+        let Some(standing) = self.standing.as_mut().filter(|standing| !standing.is_leaving) else { return Ok(()) };
+        standing.is_leaving = true;
+        let client = &standing.client;
+        let rest = if lasts { Ok(()) } else { subscribed.iter().try_for_each(|filter| client.unsubscribe(filter)) };
+        rest.and_then(|()| client.disconnect()).map_err(|_| "the connection cannot be ended in order".into())
+    }
+
+    /// Whether the group is to end: the connector closes, or nobody has come back for long.
+    fn is_to_end(&mut self) -> bool {
+        if self.over || self.local.is_closing.load(Relaxed) {
+            return true;
+        }
+        if self.local.group.members() > 0 {
+            self.empty_since = None;
+            return false;
+        }
+        let since = *self.empty_since.get_or_insert_with(Instant::now);
+        since.elapsed() >= LINGER && self.served.leave(&self.local)
+    }
+
+    /// Nothing more comes of this group here.
+    fn end(&mut self) {
+        self.over = true;
+        self.served.end(&self.local);
+        let unsettled = self.topics.values().map(|topic| topic.unsettled as u64).sum::<u64>();
+        if unsettled > 0 && !self.lasts {
+            self.served.skipped.fetch_add(unsettled, Relaxed);
+            self.served.skipped_total.fetch_add(unsettled, Relaxed);
+            tracing::error!(
+                connector = %self.connector, group = %self.local.name, skipped = unsettled,
+                "the group ends and what it has not confirmed is lost: with a `client_id` the broker would keep it"
+            );
+        }
+        self.local.group.end(closing());
+        self.local.phase.send_replace(Phase::Over);
+    }
+
+    /// The broker has a session of that name no more: what it had kept is gone, what is held here still goes to members.
+    fn begin_anew(&mut self) {
+        self.subscribed.clear();
+        self.open.clear();
+        self.packets.clear();
+        if self.has_stood {
+            self.served.gaps.fetch_add(1, Relaxed);
+            tracing::error!(
+                connector = %self.connector, group = %self.local.name,
+                "the broker has not kept the group's session: what arrived meanwhile is lost"
+            );
+        }
+    }
+}
+
+impl Duty for Work {
+    fn open(&mut self) -> Option<(Client, Line)> {
+        Some(self.opener.open(&self.purpose))
+    }
+
+    fn joined(&mut self, client: &Client, welcome: Welcome) -> Result<(), String> {
+        self.standing = Some(Standing {
+            client: client.clone(),
+            order: VecDeque::new(),
+            asked: None,
+            confirmed: BTreeSet::new(),
+            is_leaving: false,
+        });
+        if !welcome.shares {
+            let detail = "the MQTT broker has no shared subscriptions, which groups are made of".to_owned();
+            self.local.phase.send_replace(Phase::Refused(detail));
+            return Ok(());
+        }
+        if !welcome.resumed {
+            self.begin_anew();
+        }
+        self.has_stood = true;
+        self.local.phase.send_replace(Phase::Beginning);
+        self.ask()
+    }
+
+    fn heard(&mut self, heard: Heard) -> Result<(), String> {
+        match heard {
+            Heard::Arrived(arrival) => self.arrived(arrival),
+            Heard::Subscribed(answer) => {
+                let asked = self.standing.as_mut().and_then(|standing| standing.asked.take());
+                let Some(Asked::Subscribe(filter)) = asked else {
+                    return Err("the broker answers a subscription that nobody asked for".into());
+                };
+                match answer {
+                    Ok(()) => {
+                        self.subscribed.insert(filter.clone());
+                        if let Some(standing) = &mut self.standing {
+                            standing.confirmed.insert(filter);
+                        }
+                    }
+                    Err(problem) => {
+                        let detail = format!("the MQTT broker refuses the subscription to `{filter}`: {problem}");
+                        tracing::warn!(connector = %self.connector, group = %self.local.name, "{detail}");
+                        self.local.phase.send_replace(Phase::Refused(detail));
+                    }
+                }
+                self.ask()
+            }
+            Heard::Unsubscribed => {
+                let asked = self.standing.as_mut().and_then(|standing| standing.asked.take());
+                if let Some(Asked::Unsubscribe(filter)) = asked {
+                    self.subscribed.remove(&filter);
+                    if let Some(standing) = &mut self.standing {
+                        standing.confirmed.remove(&filter);
+                    }
+                }
+                self.ask()
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn attend(&mut self) -> Result<(), String> {
+        if self.reminded.elapsed() >= REMINDER {
+            self.local.group.remind();
+            self.reminded = Instant::now();
+        }
+        self.settle();
+        self.confirm()?;
+        if self.is_to_end() {
+            if self.standing.is_none() {
+                self.end();
+                return Err("the group is closed".into());
+            }
+            return self.leave();
+        }
+        self.ask()
+    }
+
+    fn lost(&mut self, _: &mut Line, why: &str) {
+        let standing = self.standing.take();
+        if standing.is_some_and(|standing| standing.is_leaving) || self.over {
+            return self.end();
+        }
+        tracing::warn!(connector = %self.connector, group = %self.local.name, "no connection for the group: {why}");
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+}
