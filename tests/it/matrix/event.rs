@@ -53,7 +53,7 @@ impl Case {
                 ("subject", "order 1/€"),
                 ("time", "2018-04-05T17:31:00.10+02:00"),
                 ("dataschema", "urn:x:y"),
-                ("city", "Zürich € \"1\" 100%"), 
+                ("city", "Zürich € \"1\" 100%"),
             ];
             all.extend(optional.map(|(name, value)| (name, value.to_owned())));
         }
