@@ -1,5 +1,6 @@
 //! Subscriptions whose sink is a channel: events go on, in order, and none is settled before it is stored.
 
+mod edge;
 mod example;
 mod kafka;
 mod memory;

@@ -12,7 +12,7 @@ use crate::harness::{
 const FOLDER: &str = "examples/bridge";
 
 /// What a stream that ends by itself prints, read by `curl`.
-fn events(terminal: &Terminal, command: &str) -> Vec<Value> {
+pub(super) fn events(terminal: &Terminal, command: &str) -> Vec<Value> {
     let (mut curl, out) = terminal.start(command);
     let lines = out.lines().map_while(Result::ok);
     let events =
