@@ -42,6 +42,7 @@ pulsar_prepare() {
     printf 'http://127.0.0.1:%s\n' "${ports[1]}" >"$dir/admin"
 }
 
+# There is just one bookie: to put it into quarantine after a freeze would be to have none.
 pulsar_settings() {
     local port=$1 web=$2
     cat <<SETTINGS
@@ -62,6 +63,7 @@ brokerShutdownTimeoutMs=5000
 brokerDeleteInactiveTopicsEnabled=false
 forceDeleteNamespaceAllowed=true
 forceDeleteTenantAllowed=true
+bookkeeperClientHealthCheckEnabled=false
 defaultRetentionTimeInMinutes=-1
 defaultRetentionSizeInMB=-1
 SETTINGS
