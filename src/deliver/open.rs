@@ -105,7 +105,8 @@ impl Gateway {
             _ => None,
         };
         let group = reading.group.as_ref().map(|name| group_at_broker(name, &reading));
-        let has_positions = plan.is_empty() || plan.iter().any(|source| snapshot.connectors[source.connector].replays());
+        let has_positions =
+            plan.is_empty() || plan.iter().any(|source| snapshot.connectors[source.connector].replays());
         if !has_positions && group.is_none() && !matches!(reading.from, Begin::Latest) {
             return Err(OpenError::Unsupported(NO_REPLAY.into()));
         }

@@ -12,6 +12,7 @@ mod durability;
 mod explain;
 mod hostile;
 mod kafka;
+mod mqtt;
 mod origins;
 mod pages;
 mod publish;
