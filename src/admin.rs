@@ -195,12 +195,13 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 fn subscription(each: &Subscription, all: &Subscriptions, snapshot: &Snapshot) -> Value {
-    let groups = snapshot.connectors.iter().flat_map(|connector| connector.connector.groups());
-    let lag: u64 = groups.filter(|group| group.name == each.name).map(|group| group.lag).sum();
     let figures = all.figures(&each.name); // a moment after a reload a new one has none
+    let events = figures.as_ref().map(|figures| by_name(figures.counters.counts()));
     let trouble = figures.as_ref().and_then(|figures| figures.last_trouble());
     let in_flight = figures.as_ref().map_or(0, |figures| figures.in_flight.load(Relaxed));
     let waiting = figures.as_ref().map_or(0, |figures| figures.waiting.load(Relaxed));
+    let groups = snapshot.connectors.iter().flat_map(|connector| connector.connector.groups());
+    let lag: u64 = groups.filter(|group| group.name == each.name).map(|group| group.lag).sum();
     json!({
         "name": &*each.name,
         "channel": each.channel.as_str(),
@@ -210,7 +211,7 @@ fn subscription(each: &Subscription, all: &Subscriptions, snapshot: &Snapshot) -
         "lag": lag,
         "in_flight": in_flight,
         "waiting": waiting,
-        "events": figures.as_ref().map(|figures| by_name(figures.counters.counts())),
+        "events": events,
         "last_error": trouble.map(|trouble| json!({ "time": trouble.time.as_deref(), "detail": trouble.detail })),
     })
 }

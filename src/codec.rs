@@ -8,7 +8,7 @@ use meshgate_api::{
     Str,
     event::{self, Event, InvalidEvent, WRAPPED_TYPE},
     json,
-    message::Headers,
+    message::{HOPS_HEADER, Headers, is_hop_count},
     outcome::Rejection,
 };
 use uuid::Uuid;
@@ -70,14 +70,16 @@ pub fn wrap(source: Str, media_type: Option<Str>, data: Option<Bytes>) -> Event 
     }
 }
 
-/// The W3C trace context of a request as transport headers; what cannot be read is left out.
+/// The headers of a request that travel on with its events: the W3C trace context and the count of forwardings. What cannot be read is
+/// left out.
 #[must_use]
-pub fn trace(headers: &HeaderMap) -> Headers {
+pub fn travelling(headers: &HeaderMap) -> Headers {
     let header = |name: &'static str| {
         let value = headers.get(name)?.to_str().ok()?;
         Some((Str::from_static(name), Bytes::copy_from_slice(value.as_bytes())))
     };
-    ["traceparent", "tracestate"].into_iter().filter_map(header).collect()
+    let hops = header(HOPS_HEADER).filter(|(_, value)| is_hop_count(value));
+    ["traceparent", "tracestate"].into_iter().filter_map(header).chain(hops).collect()
 }
 
 /// What every listener asks of an event beyond its validity: its type is none of the gateway's own. Takes off [`META_EXTENSIONS`].

@@ -24,7 +24,8 @@ impl Check {
         for file in &self.files {
             match config::load(file, &kinds, &|name| env::var_os(name)) {
                 Ok(config) => {
-                    for warning in config.warnings {
+                    for mut warning in config.warnings {
+                        warning.message.insert_str(0, "warning: ");
                         print(&Issue::new(file, warning).to_string());
                     }
                     print(&format!("{}: good", file.display()));

@@ -6,8 +6,8 @@
 //! - *anything else* is wrapped.
 //!
 //! Where the binding is silent: a `%` without two hexadecimal digits, raw bytes outside ASCII, a quote without its pair, a repeated
-//! `ce-` header and `ce-datacontenttype` are refused; a compressed body is not supported. Of other headers only `traceparent` and
-//! `tracestate` travel.
+//! `ce-` header and `ce-datacontenttype` are refused; a compressed body is not supported. Of other headers only `traceparent`,
+//! `tracestate` and a count of `meshgate-hops` travel.
 
 use std::sync::Arc;
 
@@ -47,27 +47,27 @@ pub enum Decoded {
 ///
 /// All texts of an event are slices of one buffer of their size; its data is a slice of `body`.
 pub fn decode(headers: &HeaderMap, body: Bytes, channel: &str) -> Result<Decoded, DecodeError> {
-    let Found { channel, attributes, content_type, trace } = headers::read(headers, channel)?;
+    let Found { channel, attributes, content_type, travelling } = headers::read(headers, channel)?;
     if let Some(draft) = attributes {
         let mut event = match copied(&draft, content_type.as_deref(), &body) {
             Some(event) => event,
             None => binary(draft, content_type, body)?,
         };
         admit(&mut event)?;
-        let message = Message { channel: Some(channel), event, headers: trace, wrapped: false };
+        let message = Message { channel: Some(channel), event, headers: travelling, wrapped: false };
         return Ok(Decoded::One(message.into()));
     }
     match format(content_type.as_deref())? {
-        Format::Event => Ok(Decoded::One(own(json::decode(&body)?, channel, trace)?.into())),
+        Format::Event => Ok(Decoded::One(own(json::decode(&body)?, channel, travelling)?.into())),
         Format::Batch => {
             let events = json::decode_batch(&body)?;
-            let owned = events.into_iter().map(|event| own(event?, channel.clone(), trace.clone()));
+            let owned = events.into_iter().map(|event| own(event?, channel.clone(), travelling.clone()));
             Ok(Decoded::Batch(owned.collect()))
         }
         Format::None => {
             let data = data(content_type.as_ref(), body);
             let event = wrap(Str::from_static(SOURCE), content_type, data).into();
-            Ok(Decoded::One(Message { channel: Some(channel), event, headers: trace, wrapped: true }.into()))
+            Ok(Decoded::One(Message { channel: Some(channel), event, headers: travelling, wrapped: true }.into()))
         }
     }
 }

@@ -65,7 +65,7 @@ pub(super) async fn accept(http: &Arc<Http>, channels: ChannelFilter, request: &
             Err(not_now) => end = Some(not_now),
         }
     }
-    let inbound = Inbound::new(http, channel, codec::trace(&request.headers), handshake.is_json_only());
+    let inbound = Inbound::new(http, channel, codec::travelling(&request.headers), handshake.is_json_only());
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)

@@ -185,33 +185,33 @@ impl Bridge {
     /// Whether the event is done with. If not, it is back with its group, before those behind it.
     fn finish(&self, Done { mut event, forwarded, .. }: Done, tries: &mut Tries) -> bool {
         let Forwarded { verdict, hops_refused } = forwarded;
+        let settlement = match &verdict {
+            Verdict::Delivered | Verdict::DeadLettered { .. } => Settlement::Ack,
+            Verdict::Again { after, .. } => Settlement::Retry { after: Some(*after) },
+        };
+        let is_done = settlement == Settlement::Ack;
+        if let Some(confirmation) = event.confirmation() {
+            confirmation.settle(&settlement);
+        }
+        // Counted after that: who sees the count sees what it means.
         let counters = &self.figures.counters;
+        match verdict {
+            Verdict::Delivered => counters.delivered(),
+            Verdict::DeadLettered { reason } => {
+                self.tell(&reason);
+                counters.dead_lettered();
+            }
+            Verdict::Again { tried, detail, .. } => {
+                self.tell(&detail);
+                tries.note(event.record(), tried);
+                counters.retried();
+            }
+        }
         if hops_refused {
             counters.hops_refused();
         }
-        let settlement = match verdict {
-            Verdict::Delivered => {
-                counters.delivered();
-                Settlement::Ack
-            }
-            Verdict::DeadLettered { reason } => {
-                counters.dead_lettered();
-                self.tell(&reason);
-                Settlement::Ack
-            }
-            Verdict::Again { after, tried, detail } => {
-                counters.retried();
-                self.tell(&detail);
-                tries.note(event.record(), tried);
-                Settlement::Retry { after: Some(after) }
-            }
-        };
-        let is_done = settlement == Settlement::Ack;
         if is_done {
             tries.forget(event.record());
-        }
-        if let Some(confirmation) = event.confirmation() {
-            confirmation.settle(&settlement);
         }
         is_done
     }

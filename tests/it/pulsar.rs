@@ -1,6 +1,6 @@
 //! Plain Pulsar programs on the other side, which know nothing of the gateway.
 
-use std::{env, fs};
+use std::{env, fs, io::BufRead};
 
 use serde_json::{Value, json};
 
@@ -9,6 +9,7 @@ use crate::harness::{
     gateway::Gateway,
     kafka::{fresh_name, python},
     sse::Stream,
+    terminal::{Terminal, commands},
 };
 
 const FOLDER: &str = "examples/pulsar";
@@ -93,4 +94,30 @@ async fn a_receipt_names_the_place() {
     assert_eq!((&stored["connector"], &stored["topic"]), (&json!("orders-pulsar"), &json!(topic)), "{answer}");
     let place = stored["position"].as_str().expect("a place");
     assert_eq!(place.split(':').count(), 4, "partition, ledger, entry and index: {place}");
+}
+
+#[tokio::test]
+async fn the_readme_can_be_followed() {
+    let (mut terminal, mut printed) = (Terminal::new(FOLDER), Vec::new());
+    for command in commands(FOLDER) {
+        if command.starts_with("eval ") {
+            terminal.evaluate(&command);
+        } else if command.starts_with("scripts/run serve") {
+            terminal.serve(&command).await;
+        } else if command.starts_with("curl -N") {
+            let (mut curl, out) = terminal.start(&command);
+            let events = out.lines().map_while(Result::ok).filter(|line| line.starts_with("data: ")).take(3);
+            let events: Vec<Value> = events.map(|line| serde_json::from_str(&line[6..]).expect("JSON")).collect();
+            curl.kill().expect("it can be killed");
+            curl.wait().expect("it ends");
+            let orders: Vec<_> = events.iter().map(|event| event["data"]["order_id"].clone()).collect();
+            assert_eq!(orders, [json!("0"), json!("1"), json!("2")]);
+        } else {
+            printed.push(terminal.run(&command));
+        }
+    }
+    let [_, sent, published, consumed] = &printed[..] else { panic!("{printed:?}") };
+    assert_eq!(sent, "sent 3 orders to persistent://public/default/orders\n");
+    assert!(published.starts_with("HTTP/1.1 202"), "{published}");
+    assert_eq!(consumed, "0 CREATED\n1 CREATED\n2 CREATED\n1000 CREATED\n");
 }

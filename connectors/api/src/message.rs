@@ -92,5 +92,11 @@ pub fn is_reserved_header(name: &str) -> bool {
         || name.eq_ignore_ascii_case("content-type")
 }
 
+/// Whether a value of [`HOPS_HEADER`] counts, wherever it comes from: what does not is no header.
+#[must_use]
+pub fn is_hop_count(value: &[u8]) -> bool {
+    matches!(value, [b'1'..=b'8'])
+}
+
 #[cfg(test)]
 mod tests;

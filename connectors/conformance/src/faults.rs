@@ -79,6 +79,12 @@ pub async fn run_script(what: &str, broker: &'static str, address: &'static str)
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
+/// Shown where a check fails, and with `--nocapture`.
+#[expect(clippy::print_stdout, reason = "tests speak to who runs them")]
+fn tell(text: &str) {
+    println!("{text}");
+}
+
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
@@ -153,7 +159,7 @@ pub async fn what_was_confirmed_is_there_and_what_was_refused_is_not(fixture: &i
             fates.insert(format!("k{key}/{number}"), fate);
         }
     }
-    println!("{counts:?} {:?}", connector.gauges());
+    tell(&format!("{counts:?} {:?}", connector.gauges()));
     assert!(counts.contains_key(&Fate::Stored) && counts.contains_key(&Fate::Unavailable), "{counts:?}");
 
     let records = match standing {

@@ -110,7 +110,7 @@ impl Client {
             }
             return;
         };
-        let mut asking = self.spawn(async move { broker.lookup_partitioned_topic_number(QUESTION).await });
+        let mut asking = self.spawn(async move { Box::pin(broker.lookup_partitioned_topic_number(QUESTION)).await });
         let answer = match timeout(PATIENCE, &mut asking).await {
             Ok(answer) => answer,
             Err(_) => {

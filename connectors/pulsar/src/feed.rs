@@ -103,7 +103,7 @@ impl Feed {
     /// Whether a reader that is silent has nothing to say.
     async fn ask(&mut self) {
         let Some(reader) = &mut self.reader else { return };
-        let last = match timeout(PATIENCE, reader.get_last_message_id()).await {
+        let last = match Box::pin(timeout(PATIENCE, reader.get_last_message_id())).await {
             Ok(Ok(last)) => last,
             Ok(Err(problem)) => return self.give_up(&problem.to_string()),
             Err(_) => return self.give_up("it does not answer"),
@@ -167,7 +167,7 @@ pub(crate) async fn open(client: &Client, name: String, from: From, queue: u32) 
     client
         .begin(move |broker| async move {
             let builder = broker.reader().with_topic(name).with_options(options).with_batch_size(queue);
-            builder.into_reader().await
+            Box::pin(builder.into_reader()).await
         })
         .await
 }

@@ -87,7 +87,7 @@ enum Phase {
 struct Door {
     changes: watch::Sender<()>,
     /// Where what is settled goes, by topic and partition.
-    settled: Mutex<HashMap<(Str, u32), mpsc::UnboundedSender<Place>>>,
+    settled: Mutex<HashMap<(Str, u32), mpsc::Sender<Place>>>,
 }
 
 impl Keeper for Door {
@@ -98,7 +98,8 @@ impl Keeper for Door {
     fn settled(&self, record: &Record) {
         let name = (record.topic.clone(), record.position.partition);
         if let Some(lane) = self.settled.lock().get(&name) {
-            lane.send(record.position.place).unwrap_or(()); // a consumer that has ended acknowledges no more: it comes again
+            // A consumer that has ended, or cannot keep up, does not acknowledge it: it comes again.
+            lane.try_send(record.position.place).unwrap_or(());
         }
     }
 }

@@ -34,8 +34,8 @@ pub(crate) type Listing = BTreeMap<Str, BTreeSet<u32>>;
 pub(crate) async fn list(client: &Client, topics: &TopicSet) -> Result<Listing, String> {
     let mut listing = Listing::new();
     for namespace in namespaces(topics) {
-        let names =
-            client.begin(|broker| async move { broker.get_topics_of_namespace(namespace, Mode::Persistent).await });
+        let names = client
+            .begin(|broker| async move { Box::pin(broker.get_topics_of_namespace(namespace, Mode::Persistent)).await });
         for name in names.await? {
             let (topic, partition) = of_partition(&name);
             if topics.contains(topic) && !is_internal(topic) {
@@ -71,7 +71,7 @@ pub(crate) fn lanes(listing: &Listing) -> Vec<Lane> {
 pub(crate) async fn ends(client: &Arc<Client>, lanes: &[Lane]) -> Result<Positions, String> {
     find(lanes, |lane| async move {
         let mut reader = open(client, lane.name(), From::Latest, 1).await?;
-        let last = timeout(PATIENCE, reader.get_last_message_id()).await;
+        let last = Box::pin(timeout(PATIENCE, reader.get_last_message_id())).await;
         let last = last.map_err(|_| format!("{} does not say where it ends", lane.name()))?;
         Ok(end(&last.map_err(|problem| problem.to_string())?))
     })

@@ -95,7 +95,8 @@ impl Producers {
     pub(crate) async fn make(&self, client: &Client, partition: &Partition) -> Result<Producer<TokioExecutor>, Error> {
         let broker = self.broker.get_or_try_init(|| async { client.connect().await.map(Shown) }).await?.0.clone();
         let (name, sending) = (partition.name.clone(), partition.sending);
-        let making = async move { broker.producer().with_topic(name).with_options(sending.producer()).build().await };
+        let making =
+            async move { Box::pin(broker.producer().with_topic(name).with_options(sending.producer()).build()).await };
         // In a task, which goes on whoever waits for it.
         tokio::spawn(making).await.map_err(|_| Error::Executor)?
     }

@@ -137,7 +137,7 @@ impl Publisher {
             }
         };
         let held = Held::new(&self.in_flight);
-        let receipt = producer.send_non_blocking(message).await.map_err(refused)?;
+        let receipt = Box::pin(producer.send_non_blocking(message)).await.map_err(refused)?;
         Ok(Fate::Pending { topic: outbound.topic.clone(), partition: partition.number, receipt, held })
     }
 
@@ -172,7 +172,7 @@ impl Publisher {
 
     async fn ask_partitions(&self, name: &Str) -> Result<u32, String> {
         let name = name.to_string();
-        self.client.begin(|broker| async move { broker.lookup_partitioned_topic_number(name).await }).await
+        self.client.begin(|broker| async move { Box::pin(broker.lookup_partitioned_topic_number(name)).await }).await
     }
 
     /// Looks whether topics have more partitions. To be called once in a while.

@@ -139,6 +139,14 @@ def kafka(rig, configuration, connections, properties):
     yield from throughput(f"HTTP → Kafka, {connections} connections, {properties}", comparison, 0.95, 1.05)
 
 
+def pulsar(rig):
+    """HTTP → Pulsar at 64 connections, not batched, against `yardstick pulsar`"""
+    url = rig.broker("pulsar", "PULSAR_URL")
+    yardstick = f"pulsar --pulsar {url} --topic orders-yardstick --batch 1"
+    comparison = rig.compare(rig.broker_gateway("pulsar.yaml", url), "orders", yardstick, "--connections", 64)
+    yield from throughput("HTTP → Pulsar, 64 connections", comparison, 0.90, 1.15)
+
+
 def throughput(what, comparison, events, cpu):
     yield at_least(f"{what}: events/s, ratio", comparison.ratio("events"), events)
     yield at_most(f"{what}: CPU per event, ratio", comparison.ratio("cpu_us"), cpu)
@@ -155,5 +163,5 @@ def added_latency(rig, configuration, properties):
 
 FIGURES = {
     figure.__name__.replace("_", "-"): figure
-    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, idle, subscribers, fanout, reload)
+    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, pulsar, idle, subscribers, fanout, reload)
 }

@@ -27,7 +27,7 @@ SECONDS, BYTES = 5, 400
 class Rig(contextlib.ExitStack):
     def __init__(self, rounds):
         super().__init__()
-        self.rounds, self.broker, self.notes, self.websocket_load = rounds, None, [], None
+        self.rounds, self.brokers, self.notes, self.websocket_load = rounds, {}, [], None
         self.yardstick_dir = pathlib.Path(os.environ.get("YARDSTICK_DIR", ROOT.parent / "shared/yardstick")).resolve()
         if not (self.yardstick_dir / "measure").exists():
             raise Failed(f"no `measure` in {self.yardstick_dir}: set YARDSTICK_DIR")
@@ -57,8 +57,12 @@ class Rig(contextlib.ExitStack):
         return self.gateway(file, http, admin)
 
     def kafka_gateway(self, configuration):
+        return self.broker_gateway(configuration, self.kafka())
+
+    def broker_gateway(self, configuration, address):
+        """A gateway in front of the broker that has this address."""
         http, admin = self.address(), self.address()
-        variables = {"HTTP": http, "ADMIN": admin, "BROKER": self.kafka()}
+        variables = {"HTTP": http, "ADMIN": admin, "BROKER": address}
         return self.gateway(CONFIGURATIONS / configuration, http, admin, os.environ | variables)
 
     def many_routes(self, configuration):
@@ -115,16 +119,18 @@ class Rig(contextlib.ExitStack):
         return Gateway([self.binary, "--config", file], http, admin, self.folder / "log", environment)
 
     def kafka(self):
-        """The broker's address; it is started at the first call."""
-        if not self.broker:
-            state = self.enter_context(tempfile.TemporaryDirectory(prefix="meshgate-bench."))
-            os.environ["MESHGATE_BROKERS_STATE"] = state
-            self.callback(subprocess.run, [BROKERS, "down", "kafka"])
-            output(BROKERS, "up", "kafka")
-            exports = shlex.split(output(BROKERS, "env", "kafka"))
-            (bootstrap,) = [each.split("=", 1)[1] for each in exports if each.startswith("KAFKA_BOOTSTRAP=")]
-            self.broker = bootstrap.split(",")[0]
-        return self.broker
+        return self.broker("kafka", "KAFKA_BOOTSTRAP").split(",")[0]
+
+    def broker(self, name, variable):
+        """The broker's address, as `variable` of `scripts/brokers env` has it; it is started at the first call."""
+        if name not in self.brokers:
+            if not self.brokers:
+                os.environ["MESHGATE_BROKERS_STATE"] = self.enter_context(tempfile.TemporaryDirectory(prefix="meshgate-bench."))
+            self.callback(subprocess.run, [BROKERS, "down", name])
+            output(BROKERS, "up", name)
+            exports = shlex.split(output(BROKERS, "env", name))
+            (self.brokers[name],) = [each.split("=", 1)[1] for each in exports if each.startswith(f"{variable}=")]
+        return self.brokers[name]
 
     @contextlib.contextmanager
     def topic(self, name):

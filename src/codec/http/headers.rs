@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use meshgate_api::{
     Str,
     event::{Draft, InvalidEvent, Value},
-    message::Headers,
+    message::{HOPS_HEADER, Headers, is_hop_count},
 };
 use smallvec::SmallVec;
 
@@ -21,7 +21,7 @@ pub(super) struct Found {
     pub(super) attributes: Option<Draft>,
     pub(super) content_type: Option<Str>,
     /// The headers that travel on with the event.
-    pub(super) trace: Headers,
+    pub(super) travelling: Headers,
 }
 
 /// What a header is to an event.
@@ -32,16 +32,17 @@ enum Role<'a> {
     ContentType,
     ContentEncoding,
     /// Travels on, by its name.
-    Trace(&'static str),
+    Travels(&'static str),
 }
 
 impl<'a> Role<'a> {
-    fn of(header: &'a str) -> Option<Self> {
+    fn of(header: &'a str, value: &[u8]) -> Option<Self> {
         match header {
             "content-type" => Some(Self::ContentType),
             "content-encoding" => Some(Self::ContentEncoding),
-            "traceparent" => Some(Self::Trace("traceparent")),
-            "tracestate" => Some(Self::Trace("tracestate")),
+            "traceparent" => Some(Self::Travels("traceparent")),
+            "tracestate" => Some(Self::Travels("tracestate")),
+            HOPS_HEADER => is_hop_count(value).then_some(Self::Travels(HOPS_HEADER)),
             _ => header.strip_prefix("ce-").map(Self::Attribute),
         }
     }
@@ -61,12 +62,12 @@ struct Piece<'a> {
 
 impl<'a> Piece<'a> {
     fn of((name, value): (&'a HeaderName, &'a HeaderValue)) -> Option<Self> {
-        Some(Self { role: Role::of(name.as_str())?, value: value.as_bytes(), text: None })
+        Some(Self { role: Role::of(name.as_str(), value.as_bytes())?, value: value.as_bytes(), text: None })
     }
 }
 
 pub(super) fn read(headers: &HeaderMap, channel: &str) -> Result<Found, DecodeError> {
-    let mut found = Found { channel: Str::new(), attributes: None, content_type: None, trace: Headers::new() };
+    let mut found = Found { channel: Str::new(), attributes: None, content_type: None, travelling: Headers::new() };
     let mut pieces = SmallVec::<[_; 16]>::new();
     pieces.extend(headers.iter().filter_map(Piece::of));
     let lengths = pieces.iter().map(|piece| piece.role.name().len() + piece.value.len());
@@ -85,7 +86,7 @@ pub(super) fn read(headers: &HeaderMap, channel: &str) -> Result<Found, DecodeEr
             // What is no UTF-8 becomes what is no media type either.
             Role::ContentType => text.push_str(&String::from_utf8_lossy(value)),
             // W3C Trace Context: what cannot be read is left out.
-            Role::Trace(_) => text.push_str(std::str::from_utf8(value).unwrap_or_default()),
+            Role::Travels(_) => text.push_str(std::str::from_utf8(value).unwrap_or_default()),
             Role::ContentEncoding => identity(value)?,
         }
         *place = Some(start..text.len());
@@ -112,10 +113,10 @@ impl Found {
                     return Err(DecodeError::bad("header `content-type` is given more than once"));
                 }
             }
-            Role::Trace(name) if !text.is_empty() => {
-                self.trace.push((Str::from_static(name), buffer.slice_ref(text).into_bytes()));
+            Role::Travels(name) if !text.is_empty() => {
+                self.travelling.push((Str::from_static(name), buffer.slice_ref(text).into_bytes()));
             }
-            Role::Trace(_) | Role::ContentEncoding => {}
+            Role::Travels(_) | Role::ContentEncoding => {}
         }
         Ok(())
     }

@@ -267,13 +267,14 @@ fn attributes_beside_an_event_are_copies_or_another_event() {
 }
 
 #[test]
-fn only_the_trace_context_travels() {
+fn only_the_trace_context_and_the_hops_travel() {
     let trace = [
         ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ("tracestate", "a=1"),
         ("tracestate", "b=2"),
+        ("meshgate-hops", "8"),
     ];
-    let more = [("baggage", "x=1"), ("meshgate-hops", "3"), ("meshgate-channel", "x"), ("authorization", "x")];
+    let more = [("baggage", "x=1"), ("meshgate-channel", "x"), ("authorization", "x")];
     let pairs = [&trace[..], &more].concat();
     let expected: Headers =
         trace.iter().map(|(name, value)| ((*name).into(), Bytes::from_static(value.as_bytes()))).collect();
@@ -284,6 +285,9 @@ fn only_the_trace_context_travels() {
     );
     let Ok(Decoded::One(message)) = binary(&pairs, "") else { panic!("is refused") };
     assert_eq!(message.headers, expected);
+    for hops in ["0", "9", "10", "x", ""] {
+        assert_eq!(one(&[("meshgate-hops", hops)], "x").headers, [], "{hops}");
+    }
     let mut broken = headers(&[]);
     broken.insert("traceparent", HeaderValue::from_bytes(b"\xFF").expect("is opaque"));
     let Ok(Decoded::One(message)) = decode(&broken, Bytes::new(), "a") else { panic!("is refused") };

@@ -177,9 +177,8 @@ pub(super) fn warnings(drafts: &[Draft], router: &Router, connectors: &[Connecto
         let lost = required.find(|to| !connectors[to.connector()].capabilities.durable)?;
         let path = format!("{path}.dead_letter");
         let name = &connectors[lost.connector()].name;
-        let message = format!(
-            "warning: dead letters are kept by the connector `{name}`, which forgets them when the gateway ends"
-        );
+        let message =
+            format!("dead letters are kept by the connector `{name}`, which forgets them when the gateway ends");
         Some(Problem { mark: tree.locate(&path), path, message })
     };
     good(drafts).filter_map(warning).collect()

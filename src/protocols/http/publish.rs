@@ -14,7 +14,7 @@ use super::{Http, body, outcome, problem::Problem, query};
 use crate::{
     codec::{
         http::{DecodeError, Decoded, decode},
-        trace,
+        travelling,
     },
     gateway::Listener,
     publish::{Refused, Submission},
@@ -46,7 +46,7 @@ pub(super) async fn publish(
 
 fn refused(DecodeError { reason, detail, id }: DecodeError, channel: &str, headers: &HeaderMap) -> Refused {
     let event = Event { id: id.unwrap_or_default(), ..Event::default() }.into();
-    let known = Message { channel: Some(channel.into()), event, headers: trace(headers), wrapped: false };
+    let known = Message { channel: Some(channel.into()), event, headers: travelling(headers), wrapped: false };
     Refused { known: Arc::new(known), outcome: Outcome::rejected(reason, detail) }
 }
 

@@ -39,7 +39,8 @@ pub(super) struct Inbound {
     in_flight: Arc<Budget>,
     /// `None`: this connection publishes nothing.
     channel: Option<Str>,
-    trace: Headers,
+    /// Headers of the handshake that go with each event.
+    travelling: Headers,
     /// A binary frame is refused, not wrapped.
     json_only: bool,
     /// Unique; answers are numbered within it.
@@ -58,12 +59,12 @@ enum Unanswered {
 }
 
 impl Inbound {
-    pub(super) fn new(http: &Http, channel: Option<Str>, trace: Headers, json_only: bool) -> Self {
+    pub(super) fn new(http: &Http, channel: Option<Str>, travelling: Headers, json_only: bool) -> Self {
         Self {
             gateway: http.gateway.clone(),
             in_flight: http.in_flight.clone(),
             channel,
-            trace,
+            travelling,
             json_only,
             connection: Uuid::now_v7(),
             frames: 0,
@@ -86,7 +87,7 @@ impl Inbound {
         self.frames += 1;
         match decode(frame) {
             Ok(Frame::Event(event)) => match self.channel.clone() {
-                Some(channel) => self.publish(cx, Ok(message(event, &channel, &self.trace)), frame.len()),
+                Some(channel) => self.publish(cx, Ok(message(event, &channel, &self.travelling)), frame.len()),
                 None => self.refuse_event(&event.id),
             },
             Ok(Frame::Settling(settling)) => {
@@ -112,7 +113,7 @@ impl Inbound {
                 let outcome = Outcome::rejected(Rejection::UnsupportedType, detail);
                 self.publish(cx, Err(self.refused(Str::new(), outcome)), 0);
             }
-            Some(channel) => self.publish(cx, Ok(wrapped(frame, &channel, &self.trace)), frame.len()),
+            Some(channel) => self.publish(cx, Ok(wrapped(frame, &channel, &self.travelling)), frame.len()),
             None => self.refuse_event(""),
         }
     }
@@ -135,7 +136,7 @@ impl Inbound {
 
     fn refused(&self, id: Str, outcome: Outcome) -> Refused {
         let event = Event { id, ..Event::default() }.into();
-        let known = Message { channel: self.channel.clone(), event, headers: self.trace.clone(), wrapped: false };
+        let known = Message { channel: self.channel.clone(), event, headers: self.travelling.clone(), wrapped: false };
         Refused { known: Arc::new(known), outcome }
     }
 

@@ -1,6 +1,6 @@
 //! From Kafka on, to Kafka and to memory.
 
-use std::{collections::HashSet, time::Duration};
+use std::{cell::Cell, collections::HashSet, time::Duration};
 
 use serde_json::{Value, json};
 use tokio::{task::spawn_blocking, time::sleep};
@@ -152,6 +152,72 @@ async fn what_is_too_large_for_the_sink_is_a_dead_letter() {
     assert_eq!((&now["lag"], &now["events"]["retried"]), (&json!(0), &json!(0)), "{now}");
     let letters = stored(&gateway, "here/dead").await;
     assert_eq!((&letters[0]["id"], &letters[0]["deadletterfrom"]), (&json!("2"), &json!("from")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_settled_while_the_sink_is_away() {
+    let (from, to, name) = (topic("bridge-from", 2), topic("bridge-to", 1), fresh_name("bridge"));
+    let rest = "sink: \"channel:away\", retry: { initial: 10ms, max: 100ms }";
+    let away = configuration(&from, &to, &name, rest)
+        .replace("connectors:", "connectors:\n  away: { kind: kafka, brokers: [\"127.0.0.1:1\"] }")
+        .replace("routes:", "routes:\n  - { name: away, channel: away, to: [{ connector: away, topic: away }] }");
+    let gateway = Gateway::start(&away);
+    reading(&gateway, &name).await;
+    publish(&gateway, "from", 0..500, 50).await;
+    eventually("they are tried again", async || {
+        (status(&gateway, &name).await["events"]["retried"].as_u64() > Some(500)).then_some(())
+    })
+    .await;
+    sleep(Duration::from_millis(2500)).await; // longer than it takes to commit
+    assert_eq!(all_settled(&name).await, 0);
+    gateway.signal("KILL");
+    gateway.rewrite(&configuration(&from, &to, &name, "sink: \"channel:to\""));
+    let gateway = gateway.kill_and_restart();
+    counted(&gateway, &name, "delivered", 500).await;
+    let mut numbers = in_order(&all_committed(&to, &name, 500).await, 50);
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..500).collect::<Vec<_>>(), "each once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_is_gone_is_counted_and_it_goes_on() {
+    let (from, to, name) = (topic("bridge-from", 1), topic("bridge-to", 1), fresh_name("bridge"));
+    let configuration = configuration(&from, &to, &name, "sink: \"channel:here/b\"");
+    let gateway = start(&configuration).await;
+    publish(&gateway, "from", 0..10, 3).await;
+    counted(&gateway, &name, "delivered", 10).await;
+    end(gateway).await;
+    let gateway = start(configuration.split_once("subscriptions:").expect("the last part").0).await;
+    publish(&gateway, "from", 10..30, 3).await;
+    let trim = move || python(&["tests/it/harness/kafka_client.py", &bootstrap(), "trim", &from, "20"]);
+    spawn_blocking(trim).await.expect("deleted");
+    end(gateway).await;
+    let gateway = start(&configuration).await;
+    counted(&gateway, &name, "delivered", 10).await;
+    assert_eq!(in_order(&stored(&gateway, "here/b").await, 3), (20..30).collect::<Vec<_>>());
+    let metrics = gateway.ask_admin("/metrics").await.text().await.expect("a body");
+    assert!(metrics.contains("meshgate_skipped_total 10"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_share_the_work() {
+    let (from, to, name) = (topic("bridge-from", 4), topic("bridge-to", 2), fresh_name("bridge"));
+    let configuration = configuration(&from, &to, &name, "sink: \"channel:to\"");
+    let replicas = [start(&configuration).await, start(&configuration).await];
+    let sent = Cell::new(0);
+    eventually("both have delivered", async || {
+        publish(&replicas[0], "from", sent.get()..sent.get() + 100, 50).await;
+        sent.set(sent.get() + 100);
+        for replica in &replicas {
+            status(replica, &name).await["events"]["delivered"].as_u64().filter(|count| *count > 0)?;
+        }
+        Some(())
+    })
+    .await;
+    let mut numbers = in_order(&all_committed(&to, &name, sent.get() as u64).await, 50);
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, (0..sent.get()).collect::<Vec<_>>());
 }
 
 /// All that is committed is at the far side, whenever one looks; and at the end everything is.

@@ -1,9 +1,14 @@
 //! From memory to memory, and to a Kafka that is not there.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::{counted, ids, in_order, publish, reading, status, stored};
-use crate::harness::{eventually, gateway::Gateway};
+use crate::harness::{
+    eventually,
+    gateway::{Gateway, meshgate},
+};
 
 /// Two memory connectors, a Kafka that nobody has, and these subscriptions, one a line.
 fn configuration(subscriptions: &str) -> String {
@@ -29,6 +34,21 @@ routes:
 {subscriptions}"##,
         lines(routes)
     )
+}
+
+#[test]
+fn check_warns_of_dead_letters_that_memory_keeps() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("meshgate.yaml");
+    for (dead_letter, warns) in [("there/dead", true), ("away/dead", false)] {
+        let text =
+            configuration(&format!("name: go, channel: here/a, sink: \"channel:there/b\", dead_letter: {dead_letter}"));
+        fs::write(&file, text).expect("a file");
+        let done = meshgate().arg("check").arg(&file).output().expect("it runs");
+        let printed = String::from_utf8_lossy(&done.stdout);
+        assert!(done.status.success() && printed.ends_with("meshgate.yaml: good\n"), "{printed}");
+        assert_eq!(printed.contains(":11:72: subscriptions[0].dead_letter: warning: "), warns, "{printed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,11 +192,14 @@ async fn a_dead_letter_that_cannot_be_stored_settles_nothing() {
 #[tokio::test]
 async fn without_dead_letters_a_rejected_event_waits_with_its_key_and_others_go_on() {
     let subscription = "name: go, channel: here/a, sink: \"channel:there/b\", retry: { initial: 10ms, max: 100ms }";
-    let gateway = Gateway::start(&with_routes(
-        "name: picky, channel: there/b, filters: [{ not: { exact: { subject: bad } } }], to: [{ connector: there, topic: b }]
-         name: none, channel: \"there/#\", filters: [{ exact: { subject: never } }], to: [{ connector: there, topic: b }]",
-        subscription,
-    ).replace("  - { name: there, channel: \"there/#\", to: [{ connector: there, topic: \"{channel}\" }] }\n", ""));
+    let picky = |subscription: &str| {
+        let routes = with_routes(
+            "name: picky, channel: there/b, filters: [{ not: { exact: { subject: bad } } }], to: [{ connector: there, topic: b }]",
+            subscription,
+        );
+        routes.replace("channel: \"there/#\"", "channel: there/c")
+    };
+    let gateway = Gateway::start(&picky(""));
     let send = async |id: &str, key: &str, subject: &str| {
         let event = gateway.event("here/a", id).header("ce-partitionkey", key).header("ce-subject", subject);
         assert_eq!(event.body("x").send().await.expect("an answer").status(), 202);
@@ -186,6 +209,7 @@ async fn without_dead_letters_a_rejected_event_waits_with_its_key_and_others_go_
     for n in 3..40 {
         send(&n.to_string(), "free", "good").await;
     }
+    gateway.rewrite(&picky(subscription)); // so that it gets many of a key at once
     let now = counted(&gateway, "go", "delivered", 37).await;
     let retried = now["events"]["retried"].as_u64().expect("a number");
     let more =
@@ -215,6 +239,33 @@ async fn events_that_go_in_a_circle_are_forwarded_eight_times() {
     assert_eq!((stored(&gateway, "here/a").await.len(), stored(&gateway, "there/b").await.len()), (5, 4));
     let letter = &stored(&gateway, "here/dead").await[0];
     assert!(letter["deadletterreason"].as_str().is_some_and(|reason| reason.contains("8 times")), "{letter}");
+}
+
+#[tokio::test]
+async fn hops_that_a_client_counts_are_counted_on() {
+    let gateway =
+        Gateway::start(&configuration("name: go, channel: here/a, sink: \"channel:there/b\", dead_letter: here/dead"));
+    for hops in ["7", "8", "9"] {
+        let sent = gateway.event("here/a", hops).header("meshgate-hops", hops).send().await;
+        assert_eq!(sent.expect("an answer").status(), 202);
+    }
+    counted(&gateway, "go", "hops_refused", 1).await;
+    counted(&gateway, "go", "delivered", 2).await;
+    assert_eq!(ids(&stored(&gateway, "there/b").await), ["7", "9"], "9 is no count");
+    assert_eq!(ids(&stored(&gateway, "here/dead").await), ["8"]);
+}
+
+#[tokio::test]
+async fn without_dead_letters_what_went_in_a_circle_waits() {
+    let gateway = Gateway::start(&configuration(
+        "name: forth, channel: here/a, filters: [{ prefix: { type: com } }], sink: \"channel:there/b\", retry: { initial: 1ms, max: 20ms }
+         name: back, channel: there/b, sink: \"channel:here/a\"",
+    ));
+    gateway.store("here/a", "1").await;
+    let refused =
+        async || Some(status(&gateway, "forth").await).filter(|now| now["events"]["hops_refused"].as_u64() > Some(2));
+    let now = eventually("it is refused again and again", refused).await;
+    assert_eq!((&now["lag"], &now["waiting"], &now["events"]["delivered"]), (&json!(1), &json!(1), &json!(4)), "{now}");
 }
 
 #[tokio::test]

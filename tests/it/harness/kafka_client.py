@@ -3,6 +3,7 @@
     kafka_client.py HOST:PORT read TOPIC            prints PARTITION OFFSET CE_ID VALUE of every record
     kafka_client.py HOST:PORT remake TOPIC COUNT    deletes the topic and at once makes it again, with COUNT partitions
     kafka_client.py HOST:PORT grow TOPIC COUNT      adds partitions, up to COUNT
+    kafka_client.py HOST:PORT trim TOPIC OFFSET     deletes the records before this offset in partition 0
     kafka_client.py HOST:PORT committed GROUP       prints TOPIC PARTITION OFFSET of every position that the group has committed
 """
 
@@ -55,6 +56,12 @@ def grow(servers, topic, count):
     admin.close()
 
 
+def trim(servers, topic, offset):
+    admin = KafkaAdminClient(bootstrap_servers=servers)
+    admin.delete_records({TopicPartition(topic, 0): int(offset)})
+    admin.close()
+
+
 def committed(servers, group):
     admin = KafkaAdminClient(bootstrap_servers=servers)
     for partition, at in admin.list_group_offsets(group)[group].items():
@@ -63,7 +70,7 @@ def committed(servers, group):
     admin.close()
 
 
-COMMANDS = {"read": read, "remake": remake, "grow": grow, "committed": committed}
+COMMANDS = {"read": read, "remake": remake, "grow": grow, "trim": trim, "committed": committed}
 
 
 def main():

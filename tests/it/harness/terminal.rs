@@ -11,18 +11,22 @@ use tempfile::TempDir;
 
 use super::eventually;
 
+/// What `scripts/brokers env` may set.
+const ADDRESSES: [&str; 4] = ["KAFKA_BOOTSTRAP", "PULSAR_URL", "PULSAR_ADMIN_URL", "MQTT_ADDRESS"];
+
 /// What a reader of the README types, in order, in front of brokers of its own.
 pub struct Terminal {
     /// Where the README and the configuration are.
     example: &'static str,
     folder: TempDir,
-    kafka: Option<String>,
+    /// Addresses of brokers, in the order of the variables.
+    brokers: Vec<String>,
     gateway: Option<(Child, [String; 2])>,
 }
 
 impl Terminal {
     pub fn new(example: &'static str) -> Self {
-        Self { example, folder: tempfile::tempdir().expect("a temporary folder"), kafka: None, gateway: None }
+        Self { example, folder: tempfile::tempdir().expect("a temporary folder"), brokers: Vec::new(), gateway: None }
     }
 
     /// A shell in the repository's root. Ports are free ones, and the gateway is the one under test; nothing else is changed.
@@ -37,9 +41,12 @@ impl Terminal {
             .replace(&format!("{}/meshgate.yaml", self.example), &self.configuration().to_string_lossy());
         let mut shell = Command::new("bash");
         shell.args(["-euo", "pipefail", "-c", &command]).current_dir(env!("CARGO_MANIFEST_DIR"));
-        shell.env("MESHGATE_BROKERS_STATE", self.folder.path().join("brokers")).env_remove("KAFKA_BOOTSTRAP");
-        if let Some(kafka) = &self.kafka {
-            shell.env("KAFKA_BOOTSTRAP", kafka);
+        shell.env("MESHGATE_BROKERS_STATE", self.folder.path().join("brokers"));
+        for name in ADDRESSES {
+            shell.env_remove(name);
+        }
+        for (name, address) in ADDRESSES.iter().zip(&self.brokers).filter(|(_, address)| !address.is_empty()) {
+            shell.env(name, address);
         }
         shell
     }
@@ -69,7 +76,8 @@ impl Terminal {
 
     /// Evaluates what `scripts/brokers env` prints.
     pub fn evaluate(&mut self, command: &str) {
-        self.kafka = Some(self.run(&format!("{command}\nprintf %s \"$KAFKA_BOOTSTRAP\"")));
+        let print: String = ADDRESSES.iter().map(|name| format!("echo \"${{{name}:-}}\"\n")).collect();
+        self.brokers = self.run(&format!("{command}\n{print}")).lines().map(str::to_owned).collect();
     }
 
     /// Starts the gateway, and waits for Kafka as the time that it takes to open a second terminal does.
@@ -92,7 +100,7 @@ impl Drop for Terminal {
             gateway.kill().expect("it can be killed");
             gateway.wait().expect("it ends");
         }
-        self.kafka = None;
+        self.brokers.clear();
         let down = self.shell("scripts/brokers down").status().expect("bash starts");
         assert!(down.success() || std::thread::panicking(), "scripts/brokers down: {down}");
     }

@@ -43,7 +43,7 @@ pub(super) struct Reading {
     origin: Origin,
     consumer: BrokerConsumer,
     entries: Entries,
-    settled: mpsc::UnboundedReceiver<Place>,
+    settled: mpsc::Receiver<Place>,
 }
 
 /// Why a consumer is given up.
@@ -129,7 +129,7 @@ impl Reading {
 
     /// Whether the broker still has the consumer, and how far the group is behind.
     async fn check(&mut self) -> Result<(), Broken> {
-        let stats = timeout(PATIENCE, self.consumer.get_stats()).await;
+        let stats = Box::pin(timeout(PATIENCE, self.consumer.get_stats())).await;
         let stats = stats.map_err(|_| Broken("the broker does not answer".into()))?;
         let stats = stats.map_err(|problem| Broken(problem.to_string()))?;
         if let Some(refused) = stats.iter().find_map(|stats| stats.error_message.clone()) {
@@ -156,8 +156,8 @@ impl Reading {
 }
 
 /// Opens the partition in the group anew; where what is settled of it comes.
-fn open(local: &Local, lane: &Lane) -> mpsc::UnboundedReceiver<Place> {
-    let (sender, settled) = mpsc::unbounded_channel(); // holds no more than the group does
+fn open(local: &Local, lane: &Lane) -> mpsc::Receiver<Place> {
+    let (sender, settled) = mpsc::channel(2 * local.client.limits.settled_window);
     let at = Position { topic: lane.topic.clone(), partition: lane.number(), place: Place::default() };
     local.door.settled.lock().insert((lane.topic.clone(), lane.number()), sender);
     local.group.open(Resume::from(at));

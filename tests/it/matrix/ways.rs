@@ -1,0 +1,199 @@
+//! The ways in, and the brokers between, each with a client of its own where it has one.
+
+use std::{collections::BTreeMap, env, process::Command};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
+
+use super::event::{Case, plain_id};
+use crate::harness::{
+    gateway::Gateway,
+    kafka::{bootstrap, brokers, run},
+    websocket::Socket,
+};
+
+pub struct Form {
+    pub name: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Binary,
+    Structured,
+    Batch,
+    Plain,
+    WebSocket,
+}
+
+pub const FORMS: [Form; 5] = [
+    Form { name: "HTTP binary", kind: Kind::Binary },
+    Form { name: "HTTP structured", kind: Kind::Structured },
+    Form { name: "HTTP batch", kind: Kind::Batch },
+    Form { name: "HTTP plain", kind: Kind::Plain },
+    Form { name: "WebSocket", kind: Kind::WebSocket },
+];
+
+impl Form {
+    /// A plain body without a media type is nothing.
+    fn takes(&self, case: &Case) -> bool {
+        self.kind != Kind::Plain || case.media_type.is_some()
+    }
+
+    pub fn count(&self, cases: &[Case]) -> usize {
+        cases.iter().filter(|case| self.takes(case)).count()
+    }
+
+    pub async fn publish(&self, gateway: &Gateway, channel: &str, cases: &[Case]) {
+        if self.kind == Kind::WebSocket {
+            let mut socket = Socket::open(gateway, &format!("{channel}?role=publish")).await;
+            for case in cases {
+                socket.send_raw(Message::text(case.structured(self.name))).await;
+                assert_eq!(socket.answer().await.0, "io.meshgate.receipt", "{}", case.name);
+            }
+            return;
+        }
+        for case in cases.iter().filter(|case| self.takes(case)) {
+            let request = self.request(gateway.client.post(gateway.channel_url(channel)), case);
+            let answer = request.send().await.expect("an answer");
+            assert_eq!(
+                answer.status(),
+                202,
+                "{} {}: {}",
+                self.name,
+                case.name,
+                answer.text().await.unwrap_or_default()
+            );
+        }
+    }
+
+    fn request(&self, request: RequestBuilder, case: &Case) -> RequestBuilder {
+        let data = case.data.clone().unwrap_or_default();
+        let typed = |request: RequestBuilder| match case.media_type {
+            Some(media_type) => request.header("content-type", media_type),
+            None => request,
+        };
+        match self.kind {
+            Kind::Binary => {
+                let attributes = case.attributes(self.name);
+                let named = |request: RequestBuilder, (name, value): &(&str, String)| {
+                    request.header(format!("ce-{name}"), header_value(value))
+                };
+                typed(attributes.iter().fold(request, named)).body(data)
+            }
+            Kind::Plain => typed(request).body(data),
+            Kind::Batch => request
+                .header("content-type", "application/cloudevents-batch+json")
+                .body(format!("[{}]", case.structured(self.name))),
+            Kind::Structured | Kind::WebSocket => {
+                request.header("content-type", "application/cloudevents+json").body(case.structured(self.name))
+            }
+        }
+    }
+
+    /// What did not come as it went.
+    pub fn faults(&self, cases: &[Case], seen: &BTreeMap<String, Value>) -> Vec<String> {
+        let mut faults = Vec::new();
+        for case in cases.iter().filter(|case| self.takes(case)) {
+            let (id, expected) = match self.kind {
+                Kind::Plain => (plain_id(&case.expected("plain")), case.expected_plain()),
+                _ => (case.id(self.name), case.expected(self.name)),
+            };
+            let come = seen.get(&id).map(|event| match self.kind {
+                Kind::Plain => {
+                    json!({ "datacontenttype": event["datacontenttype"], "data": event["data"], "data_base64": event["data_base64"] })
+                }
+                _ => event.clone(),
+            });
+            if come.as_ref() != Some(&expected) {
+                let shown = come.map(|come| come.to_string().chars().take(500).collect::<String>());
+                faults.push(format!("{}: {shown:?}", case.name));
+            }
+        }
+        faults
+    }
+}
+
+/// The CloudEvents HTTP binding, section 3.1.3.2.
+fn header_value(value: &str) -> String {
+    const ENCODED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'%');
+    utf8_percent_encode(value, ENCODED).to_string()
+}
+
+/// What stands between the ways.
+pub struct Broker {
+    pub name: &'static str,
+    pub connector: fn() -> String,
+    pub create: fn(&str),
+    pub replays: bool,
+    /// Reads so many messages of a topic with a client that knows nothing of the gateway.
+    pub native: Option<fn(&str, usize) -> Vec<Source>>,
+}
+
+pub const BROKERS: [Broker; 3] = [
+    Broker {
+        name: "memory",
+        connector: || "{ kind: memory, capacity: 256MiB }".into(),
+        create: |_| (),
+        replays: true,
+        native: None,
+    },
+    Broker {
+        name: "kafka",
+        connector: || format!(r#"{{ kind: kafka, brokers: ["{}"] }}"#, bootstrap()),
+        create: |topic| drop(brokers(&["topic", "create", topic, "--config", "max.message.bytes=4194304"])),
+        replays: true,
+        native: Some(|topic, count| native("tests/it/kafka/records.py", topic, count)),
+    },
+    Broker {
+        name: "pulsar",
+        connector: || format!(r#"{{ kind: pulsar, url: "{}" }}"#, env::var("PULSAR_URL").expect("PULSAR_URL")),
+        create: |_| (),
+        replays: true,
+        native: Some(|topic, count| native("tests/it/matrix/messages.py", topic, count)),
+    },
+];
+
+/// A message as its broker's own client sees it.
+pub struct Source {
+    headers: BTreeMap<String, String>,
+    value: Option<Vec<u8>>,
+}
+
+fn native(program: &str, topic: &str, count: usize) -> Vec<Source> {
+    let printed = run(Command::new("scripts/python").args([program, "read", topic, &count.to_string()]));
+    printed.lines().map(|line| Source::parse(&serde_json::from_str(line).expect("JSON"))).collect()
+}
+
+impl Source {
+    fn parse(line: &Value) -> Self {
+        let bytes = |value: &Value| STANDARD.decode(value.as_str()?).ok();
+        let text = |value: &Value| String::from_utf8(bytes(value).expect("base64")).expect("UTF-8");
+        let headers = line["headers"].as_array().expect("a list").iter();
+        let headers = headers.map(|header| (header[0].as_str().expect("a name").to_owned(), text(&header[1])));
+        Self { headers: headers.collect(), value: bytes(&line["value"]) }
+    }
+
+    /// The event, by the rules of the binding: `ce_` headers and the data, or all of it in the value.
+    pub fn event(&self) -> Value {
+        let content_type = self.headers.get("content-type");
+        if content_type.is_some_and(|content_type| content_type.starts_with("application/cloudevents+json")) {
+            return serde_json::from_slice(self.value.as_deref().expect("a value")).expect("JSON");
+        }
+        let attributes = self.headers.iter().filter_map(|(name, value)| Some((name.strip_prefix("ce_")?, value)));
+        let mut event: Value =
+            attributes.map(|(name, value)| (name.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into();
+        let Some(media_type) = content_type else { return event };
+        event["datacontenttype"] = json!(media_type);
+        let data = self.value.as_deref().expect("a value");
+        match &**media_type {
+            "application/json" => event["data"] = serde_json::from_slice(data).expect("JSON"),
+            text if text.starts_with("text/") => event["data"] = json!(String::from_utf8_lossy(data)),
+            _ => event["data_base64"] = json!(STANDARD.encode(data)),
+        }
+        event
+    }
+}
