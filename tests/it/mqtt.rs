@@ -159,3 +159,27 @@ async fn a_bridge_from_devices_misses_nothing() {
     seen.retain(|data| wanted.contains(data));
     assert_eq!(seen, wanted);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_broker_keeps_what_is_to_be_retained_and_sends_the_will() {
+    let base = fresh_name("kept");
+    let routes = format!(
+        "name: kept, channel: \"{base}/kept\", to: [{{ connector: plant, topic: \"{{channel}}\", retain: true }}]
+         name: passing, channel: \"{base}/passing\", to: [{{ connector: plant, topic: \"{{channel}}\" }}]"
+    );
+    let will = format!(", will: {{ topic: \"{base}/will\", payload: gone }}");
+    let gateway = gateway(&configuration(&will, &routes)).await;
+    gateway.store(&format!("{base}/passing"), "1").await;
+    gateway.store(&format!("{base}/kept"), "2").await;
+    let printed = async |child: std::process::Child| {
+        let ended = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("no panic").expect("it ends");
+        String::from_utf8_lossy(&ended.stdout).trim().to_owned()
+    };
+    let late = listener(&["-t", &format!("{base}/#"), "-F", "%r %t %p"]);
+    assert_eq!(printed(late).await, format!("1 {base}/kept data"), "only what was to be retained");
+    let left = listener(&["-t", &format!("{base}/will"), "-F", "%p"]);
+    tokio::time::sleep(Duration::from_secs(1)).await; // it has no way to say that it listens
+    gateway.signal("KILL");
+    assert_eq!(printed(left).await, "gone");
+    device(&["-t", &format!("{base}/kept"), "-r", "-n"]);
+}
