@@ -11,7 +11,7 @@ use meshgate::router::{
 };
 use meshgate_api::{
     Str,
-    connector::{Capabilities, Headers, Record},
+    connector::{Capabilities, KeptHeaders, Record},
     event::Event,
     message::Message,
     position::{Place, Position},
@@ -111,7 +111,7 @@ fn router(differ: Differ, routes: usize) -> Router {
         replay_by_time: true,
         groups: true,
         groups_by_time: true,
-        headers: Headers::All,
+        headers: KeptHeaders::All,
         keys: true,
         durable: true,
     };

@@ -1,7 +1,7 @@
 use std::{path::Path, sync::Arc};
 
 use meshgate_api::{
-    connector::{Capabilities, Configured, Connector, Context, Headers, Kind},
+    connector::{Capabilities, Configured, Connector, Context, KeptHeaders, Kind},
     settings::Fields,
     topic::TopicNaming,
 };
@@ -35,7 +35,7 @@ impl Kind for Fake {
             replay_by_time: true,
             groups,
             groups_by_time: true,
-            headers: Headers::All,
+            headers: KeptHeaders::All,
             keys: true,
             durable,
         }

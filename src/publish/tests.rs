@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use meshgate_api::{
-    connector::{Capabilities, Connector, Headers, Health, PublishAck, ReadError, SubscribeRequest, Subscription},
+    connector::{Capabilities, Connector, Health, KeptHeaders, PublishAck, ReadError, SubscribeRequest, Subscription},
     event::Event,
     outcome::{Outcomes, Rejection, Unavailability},
     position::Place,
@@ -31,7 +31,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     replay_by_time: true,
     groups: false,
     groups_by_time: true,
-    headers: Headers::All,
+    headers: KeptHeaders::All,
     keys: true,
     durable: true,
 };

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::OnceLock, time::SystemTime};
 use bytes::Bytes;
 use meshgate_api::{
     Str,
-    connector::{Capabilities, Headers, Record},
+    connector::{Capabilities, KeptHeaders, Record},
     event::Event,
     message::Message,
     position::{Place, Position},
@@ -28,7 +28,7 @@ pub(super) fn connectors() -> Vec<ConnectorSpec> {
         replay_by_time: true,
         groups: true,
         groups_by_time: true,
-        headers: Headers::All,
+        headers: KeptHeaders::All,
         keys: true,
         durable: true,
     };

@@ -191,7 +191,7 @@ async fn the_admin_listener_answers_a_healthcheck() {
 
 #[tokio::test]
 async fn the_dashboard_shows_metrics_that_there_are() {
-    let gateway = Gateway::memory();
+    let gateway = Gateway::start(&format!("{MEMORY}subscriptions: [{{ name: s, channel: a, sink: \"channel:b\" }}]\n"));
     let _member = Socket::open(&gateway, "a?group=g").await;
     let metrics = gateway.ask_admin("/metrics").await.text().await.expect("a body");
     let declared: Vec<_> = metrics

@@ -72,7 +72,7 @@ pub struct Capabilities {
     /// A new group can begin at a time.
     pub groups_by_time: bool,
     /// Which transport headers are kept.
-    pub headers: Headers,
+    pub headers: KeptHeaders,
     /// Events of one key keep their order.
     pub keys: bool,
     /// Topics outlive the gateway's process.
@@ -81,7 +81,7 @@ pub struct Capabilities {
 
 /// Which transport headers a broker keeps with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Headers {
+pub enum KeptHeaders {
     /// None.
     No,
     /// One of each name: of those that are repeated, the last. Their order is not kept.

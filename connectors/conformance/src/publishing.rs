@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use meshgate_api::{
     Str,
-    connector::{Headers, Record},
+    connector::{KeptHeaders, Record},
     event::{Event, Value},
     message::Message,
     topic::TopicSet,
@@ -43,19 +43,19 @@ pub async fn keeps_everything_of_an_event(fixture: &impl Fixture) {
     let record = take(&mut *reader, 1).await.remove(0);
     let mut kept = record.message.headers.clone();
     let expected = match connector.capabilities().headers {
-        Headers::All => message.headers.clone(),
-        Headers::Text => {
+        KeptHeaders::All => message.headers.clone(),
+        KeptHeaders::Text => {
             let is_text = |(_, value): &&(Str, Bytes)| std::str::from_utf8(value).is_ok();
             message.headers.iter().filter(is_text).cloned().collect()
         }
-        Headers::Last => {
+        KeptHeaders::Last => {
             kept.sort();
             vec![message.headers[0].clone(), message.headers[2].clone()]
         }
-        Headers::No => vec![],
+        KeptHeaders::No => vec![],
     };
     assert_eq!(kept, expected);
-    let channel = message.channel.filter(|_| connector.capabilities().headers != Headers::No);
+    let channel = message.channel.filter(|_| connector.capabilities().headers != KeptHeaders::No);
     let expected = Message { channel, headers: expected, ..message };
     assert_eq!(Message { headers: kept, ..record.message.clone() }, expected);
     assert_eq!(record.topic, topic);

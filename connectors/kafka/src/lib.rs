@@ -19,7 +19,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Headers, Health, Kind, PublishAck,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, KeptHeaders, Kind, PublishAck,
         ReadError, SubscribeRequest, Subscription,
     },
     group::Bounds,
@@ -63,7 +63,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     replay_by_time: true,
     groups: true,
     groups_by_time: true,
-    headers: Headers::All,
+    headers: KeptHeaders::All,
     keys: true,
     durable: true,
 };

@@ -16,8 +16,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Headers, Health, Kind, Options, PublishAck,
-        ReadError, SubscribeRequest, Subscription,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, KeptHeaders, Kind, Options,
+        PublishAck, ReadError, SubscribeRequest, Subscription,
     },
     link::Link,
     position::Position,
@@ -48,7 +48,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     replay_by_time: false,
     groups: true,
     groups_by_time: false,
-    headers: Headers::Text,
+    headers: KeptHeaders::Text,
     keys: false,
     durable: false,
 };
@@ -95,7 +95,7 @@ impl MqttConfig {
     fn can(&self) -> Capabilities {
         match self.version {
             Version::V5 => CAPABILITIES,
-            Version::V4 => Capabilities { groups: false, headers: Headers::No, ..CAPABILITIES },
+            Version::V4 => Capabilities { groups: false, headers: KeptHeaders::No, ..CAPABILITIES },
         }
     }
 }

@@ -18,8 +18,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Headers, Health, Kind, Options, PublishAck,
-        ReadError, SubscribeRequest, Subscription,
+        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, KeptHeaders, Kind, Options,
+        PublishAck, ReadError, SubscribeRequest, Subscription,
     },
     position::Position,
     settings::Fields,
@@ -56,7 +56,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     replay_by_time: true,
     groups: true,
     groups_by_time: false,
-    headers: Headers::Last,
+    headers: KeptHeaders::Last,
     keys: true,
     durable: true,
 };

@@ -147,6 +147,14 @@ def pulsar(rig):
     yield from throughput("HTTP → Pulsar, 64 connections", comparison, 0.90, 1.15)
 
 
+def mqtt(rig):
+    """HTTP → MQTT at 64 connections, against `yardstick mqtt-out`"""
+    address = rig.broker("mosquitto", "MQTT_ADDRESS")
+    yardstick = f"mqtt-out --mqtt {address} --topic orders-yardstick"
+    comparison = rig.compare(rig.broker_gateway("mqtt.yaml", address), "orders", yardstick, "--connections", 64)
+    yield from throughput("HTTP → MQTT, 64 connections", comparison, 0.90, 1.15)
+
+
 def throughput(what, comparison, events, cpu):
     yield at_least(f"{what}: events/s, ratio", comparison.ratio("events"), events)
     yield at_most(f"{what}: CPU per event, ratio", comparison.ratio("cpu_us"), cpu)
@@ -163,5 +171,5 @@ def added_latency(rig, configuration, properties):
 
 FIGURES = {
     figure.__name__.replace("_", "-"): figure
-    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, pulsar, idle, subscribers, fanout, reload)
+    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, pulsar, mqtt, idle, subscribers, fanout, reload)
 }

@@ -1,7 +1,7 @@
 //! One entry of `connectors`.
 
 use meshgate_api::{
-    connector::{Capabilities, Configured, Headers, Kind, Options},
+    connector::{Capabilities, Configured, KeptHeaders, Kind, Options},
     settings::{Fields, Problems},
 };
 
@@ -82,7 +82,7 @@ fn unknown(name: &str) -> ConnectorSpec {
         replay_by_time: true,
         groups: true,
         groups_by_time: true,
-        headers: Headers::All,
+        headers: KeptHeaders::All,
         keys: true,
         durable: true,
     };

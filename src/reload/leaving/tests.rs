@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use async_trait::async_trait;
 use meshgate_api::connector::{
-    Batch, Capabilities, Connector, Headers, Health, PublishAck, ReadError, SubscribeRequest, Subscription,
+    Batch, Capabilities, Connector, Health, KeptHeaders, PublishAck, ReadError, SubscribeRequest, Subscription,
 };
 
 use super::*;
@@ -24,7 +24,7 @@ impl Connector for Closing {
             replay_by_time: false,
             groups: false,
             groups_by_time: true,
-            headers: Headers::All,
+            headers: KeptHeaders::All,
             keys: true,
             durable: true,
         }

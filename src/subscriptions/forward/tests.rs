@@ -3,7 +3,8 @@ use std::collections::VecDeque;
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Connector, Health, PublishAck, ReadError, Start, SubscribeRequest, Subscription as Reader,
+        Batch, Capabilities, Connector, Health, KeptHeaders, PublishAck, ReadError, Start, SubscribeRequest,
+        Subscription as Reader,
     },
     event::Event,
     outcome::Rejection,
@@ -23,8 +24,15 @@ use crate::{
     telemetry::Metrics,
 };
 
-const CAPABILITIES: Capabilities =
-    Capabilities { replay: true, replay_by_time: true, groups: true, headers: true, keys: true, durable: true };
+const CAPABILITIES: Capabilities = Capabilities {
+    replay: true,
+    replay_by_time: true,
+    groups: true,
+    groups_by_time: true,
+    headers: KeptHeaders::All,
+    keys: true,
+    durable: true,
+};
 
 /// Answers what it was told to, in order, and keeps what it was given.
 #[derive(Debug)]

@@ -133,7 +133,7 @@ pub struct Broker {
     pub native: Option<fn(&str, usize) -> Vec<Source>>,
 }
 
-pub const BROKERS: [Broker; 3] = [
+pub const BROKERS: [Broker; 4] = [
     Broker {
         name: "memory",
         connector: || "{ kind: memory, capacity: 256MiB }".into(),
@@ -154,6 +154,13 @@ pub const BROKERS: [Broker; 3] = [
         create: |_| (),
         replays: true,
         native: Some(|topic, count| native("tests/it/matrix/messages.py", topic, count)),
+    },
+    Broker {
+        name: "mqtt",
+        connector: || format!(r#"{{ kind: mqtt, url: "mqtt://{}" }}"#, env::var("MQTT_ADDRESS").expect("MQTT_ADDRESS")),
+        create: |_| (),
+        replays: false,
+        native: None,
     },
 ];
 
