@@ -14,6 +14,7 @@ mod federation;
 mod hostile;
 mod kafka;
 mod matrix;
+mod mqtt;
 mod origins;
 mod pages;
 mod publish;

@@ -84,7 +84,12 @@ impl MqttConfig {
     /// Reads the settings, collecting every problem in `fields`; `None` if there was any.
     pub(crate) fn read(fields: &mut Fields<'_>) -> Option<Self> {
         const FORM: &str = "`mqtt://host:port`, or `mqtts://host:port` for TLS";
-        let address = fields.parsed("url", FORM, parse_url).required();
+        let url = fields.text("url").required();
+        let address = url.and_then(parse_url);
+        if url.is_some() && address.is_none() {
+            // Not shown: it may hold a password.
+            fields.refuse_value("url", format!("expected {FORM}; who the gateway is say `username` and `password`"));
+        }
         let version = fields.choice("version", &[("5", Version::V5), ("4", Version::V4)]).or(Version::V5);
         let username = text(fields, "username");
         let password = text(fields, "password");

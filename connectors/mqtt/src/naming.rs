@@ -106,9 +106,12 @@ mod tests {
         TopicPattern::new(literals.iter().map(|literal| (*literal).into()).collect()).expect("there is a hole")
     }
 
+    /// Names, the literals of patterns, filters.
+    type Row<'a> = (&'a [&'a str], &'a [&'a [&'a str]], &'a [&'a str]);
+
     #[test]
     fn filters_cover_the_topics_once() {
-        let table: [(&[&str], &[&[&str]], &[&str]); 7] = [
+        let table: [Row<'_>; 7] = [
             (&["a/b", "a"], &[], &["a", "a/b"]),
             (&[], &[&["orders/", ""]], &["orders/#"]),
             (&[], &[&["a/b", "/c"]], &["a/#"]),

@@ -29,10 +29,13 @@ use tokio::{
 };
 
 use crate::{
-    client::{Client, Heard, IN_FLIGHT, Line, Opener, Purpose, Verdict, Welcome, packet_size},
+    client::{Client, Opener, Purpose, Verdict, packet_size},
     config::Version,
-    session::{self, Duty},
+    session,
 };
+
+mod work;
+use work::Work;
 
 /// Events that wait for their turn, at most.
 const QUEUE: usize = 100_000;
@@ -361,113 +364,6 @@ impl Ticket {
     fn never_left(self, why: &str) {
         let detail = format!("MQTT topic {}: the event was not sent [{why}]", self.topic);
         self.answer(Outcome::unavailable(Unavailability::Down, detail));
-    }
-}
-
-/// The task's side.
-struct Work {
-    opener: Opener,
-    purpose: Purpose,
-    shared: Arc<Shared>,
-}
-
-impl Duty for Work {
-    fn open(&mut self) -> Option<(Client, Line)> {
-        Some(self.opener.open(&self.purpose))
-    }
-
-    fn joined(&mut self, client: &Client, welcome: Welcome) -> Result<(), String> {
-        if !welcome.confirms {
-            return Err("the MQTT broker has only quality of service 0, which confirms nothing".into());
-        }
-        self.shared.state.lock().standing = Some(Standing {
-            client: client.clone(),
-            window: usize::from(IN_FLIGHT.min(welcome.receive)),
-            largest: welcome.largest,
-            retains: welcome.retains,
-            handed: VecDeque::new(),
-            sent: HashMap::new(),
-            order: VecDeque::new(),
-        });
-        self.shared.link.answered();
-        Ok(())
-    }
-
-    fn heard(&mut self, heard: Heard) -> Result<(), String> {
-        let shared = &self.shared;
-        let mut state = shared.state.lock();
-        let Some(standing) = &mut state.standing else { return Err("it speaks before it has begun".into()) };
-        match heard {
-            Heard::Sent(packet) => {
-                let Some(ticket) = standing.handed.pop_front() else {
-                    return Err("it sends what nobody gave it".into());
-                };
-                standing.order.push_back(packet);
-                if standing.sent.insert(packet, ticket).is_some() {
-                    return Err("two publishes have the same packet identifier".into());
-                }
-            }
-            Heard::Confirmed(packet, verdict) => {
-                let Some(ticket) = standing.sent.remove(&packet) else {
-                    return Err("the broker confirms what was not sent".into());
-                };
-                let outcome = shared.outcome(&ticket.topic, verdict);
-                ticket.answer(outcome);
-                if verdict == Verdict::Confused {
-                    return Err("the broker has confused packet identifiers".into());
-                }
-                state.hand_over()?;
-                if state.under_way() == 0 {
-                    drop(state);
-                    shared.idle.notify_waiters();
-                }
-            }
-            Heard::Stuck => return Err("the broker does not confirm in the order of sending".into()),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn attend(&mut self) -> Result<(), String> {
-        let now = Instant::now();
-        let mut state = self.shared.state.lock();
-        while state.queue.front().is_some_and(|waiting| waiting.ticket.deadline <= now) {
-            if let Some(waiting) = state.queue.pop_front() {
-                state.queued_bytes -= waiting.size;
-                waiting.ticket.never_left("its turn did not come in time");
-            }
-        }
-        let leaving = state.leaving;
-        let Some(standing) = &mut state.standing else {
-            return if leaving { Err("the connector is closed".into()) } else { Ok(()) };
-        };
-        if standing.is_late(now) {
-            return Err(format!("the broker has confirmed nothing for {:?}", self.shared.patience));
-        }
-        if leaving && standing.client.disconnect().is_err() {
-            return Err("it cannot be told that the gateway leaves".into());
-        }
-        state.hand_over()
-    }
-
-    fn lost(&mut self, line: &mut Line, why: &str) {
-        let mut state = self.shared.state.lock();
-        if !state.leaving {
-            self.shared.link.lost(why); // first: nobody is to wait for a connection that has ended
-        }
-        let unsent = line.unsent(); // under the lock, so that nothing more is handed over after it
-        if state.under_way() > 0 {
-            tracing::warn!(
-                connector = %self.shared.connector, unanswered = state.under_way(), "the connection to the broker ended: {why}"
-            );
-        }
-        state.give_up(&Fate::Lost(why.to_owned()), unsent);
-        drop(state);
-        self.shared.idle.notify_waiters();
-    }
-
-    fn is_over(&self) -> bool {
-        self.shared.state.lock().leaving && self.shared.state.lock().standing.is_none()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{pin::pin, time::Duration};
 
 use tokio::{
     sync::Notify,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use crate::client::{Client, Heard, Line, Welcome};
@@ -40,10 +40,12 @@ pub(crate) async fn run(mut duty: impl Duty, bell: &Notify) {
     let (mut rest, longest) = RESTS;
     while !duty.is_over() {
         if let Some((client, mut line)) = duty.open() {
-            let mut stood = false;
+            let mut stood = None;
             let why = listen(&mut line, &client, bell, &mut duty, &mut stood).await;
             duty.lost(&mut line, &why);
-            rest = if stood { RESTS.0 } else { (rest * 2).min(longest) };
+            // Two clients of one name throw each other out again and again: not faster than that.
+            let is_sound = stood.is_some_and(|since: Instant| since.elapsed() >= longest);
+            rest = if is_sound { RESTS.0 } else { (rest * 2).min(longest) };
             drop(line);
             pause(spread(rest), bell, &mut duty).await;
         } else {
@@ -70,8 +72,14 @@ async fn pause(rest: Duration, bell: &Notify, duty: &mut impl Duty) {
     }
 }
 
-/// Until the connection ends; why it did.
-async fn listen(line: &mut Line, client: &Client, bell: &Notify, duty: &mut impl Duty, stood: &mut bool) -> String {
+/// Until the connection ends; why it did. `stood`: since when it had.
+async fn listen(
+    line: &mut Line,
+    client: &Client,
+    bell: &Notify,
+    duty: &mut impl Duty,
+    stood: &mut Option<Instant>,
+) -> String {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -90,7 +98,7 @@ async fn listen(line: &mut Line, client: &Client, bell: &Notify, duty: &mut impl
         };
         let done = match heard {
             Ok(Heard::Welcome(welcome)) => {
-                *stood = true;
+                *stood = Some(Instant::now());
                 duty.joined(client, welcome)
             }
             Ok(heard) => duty.heard(heard),

@@ -29,7 +29,7 @@ use crate::{
     connector::ContentMode,
     event::{Draft, Event, Value, check_attribute_name, parse_timestamp, timestamp},
     json,
-    message::{CHANNEL_HEADER, HOPS_HEADER, Headers, Message, WRAPPED_HEADER, is_reserved_header},
+    message::{CHANNEL_HEADER, HOPS_HEADER, Headers, Message, WRAPPED_HEADER, is_hop_count, is_reserved_header},
 };
 
 /// Bytes of the longest text that MQTT has.
@@ -245,7 +245,7 @@ impl Found {
             match &**name {
                 CHANNEL_HEADER => found.channel = found.channel.or_else(|| Some(value.clone())),
                 WRAPPED_HEADER => found.wrapped |= value == "true",
-                HOPS_HEADER if !matches!(&**value, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8") => {}
+                HOPS_HEADER if !is_hop_count(value.as_bytes()) => {}
                 HOPS_HEADER => found.headers.push((name.clone(), value.clone().into_bytes())),
                 text if is_reserved_header(text) => {}
                 text if may_be_event && !is_named && check_attribute_name(text).is_ok() => {

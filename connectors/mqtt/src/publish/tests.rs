@@ -4,7 +4,11 @@ use meshgate_api::connector::Limits;
 use meshgate_conformance::{event, outbound};
 
 use super::*;
-use crate::config::MqttConfig;
+use crate::{
+    client::{Heard, Line, Welcome},
+    config::MqttConfig,
+    session::Duty,
+};
 
 const WELCOME: Welcome = Welcome {
     resumed: false,
