@@ -224,6 +224,12 @@ impl Groups {
         }
     }
 
+    /// Asks whether all have their subscriptions at the broker, or have been refused them.
+    pub(crate) fn stand(&self) -> impl Fn() -> bool + Send + 'static {
+        let served = self.served.clone();
+        move || served.by_name.lock().values().all(|local| *local.phase.borrow() != Phase::Beginning)
+    }
+
     /// Those that are served here.
     pub(crate) fn each(&self) -> Vec<GroupFigures> {
         let by_name = self.served.by_name.lock();

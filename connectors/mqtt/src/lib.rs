@@ -119,8 +119,8 @@ impl Mqtt {
         // Two clients of one name would throw each other out, and these two need no name that lasts.
         let own = format!("{base}-{:08x}", rand::random::<u32>());
         let link = Arc::new(Link::new(context.name.clone()));
-        let publisher = Publisher::start(opener.clone(), &context, link.clone(), own.clone());
         let groups = Groups::new(opener.clone(), &context, &own);
+        let publisher = Publisher::start(opener.clone(), &context, link.clone(), own.clone(), groups.stand());
         let live = Live::new(opener, context.name.clone(), format!("{own}-live"), context.limits.ring);
         Ok(Self { capabilities, context, link, publisher, live, groups })
     }

@@ -119,11 +119,17 @@ struct Waiting {
 }
 
 impl Publisher {
-    /// Starts the task that keeps a connection.
-    pub(crate) fn start(opener: Opener, context: &Context, link: Arc<Link>, client_id: String) -> Self {
+    /// Starts the task that keeps a connection. The broker counts as there once `ready` holds, or after a while.
+    pub(crate) fn start(
+        opener: Opener,
+        context: &Context,
+        link: Arc<Link>,
+        client_id: String,
+        ready: impl Fn() -> bool + Send + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared::new(opener.config().version, context, link));
         let purpose = Purpose { client_id, session: None, anew: true, receive: 1, will: true };
-        let work = Work { opener, purpose, shared: shared.clone() };
+        let work = Work { opener, purpose, shared: shared.clone(), ready: Box::new(ready), untold: None };
         let own = shared.clone();
         tokio::spawn(async move { session::run(work, &own.bell).await });
         Self { shared }

@@ -402,6 +402,7 @@ impl Duty for Work {
             return self.end();
         }
         tracing::warn!(connector = %self.connector, group = %self.local.name, "no connection for the group: {why}");
+        self.local.phase.send_replace(Phase::Beginning);
     }
 
     fn is_over(&self) -> bool {

@@ -34,7 +34,8 @@ impl Scene {
         let shared = Arc::new(Shared::new(Version::V5, &context, link));
         let opener = Opener::new(MqttConfig::new("localhost", 1)).expect("no certificates");
         let purpose = Purpose { client_id: "test".into(), session: None, anew: true, receive: 1, will: false };
-        let mut work = Work { opener, purpose, shared: shared.clone() };
+        let ready = Box::new(|| true);
+        let mut work = Work { opener, purpose, shared: shared.clone(), ready, untold: None };
         let (client, line) = work.open().expect("a client");
         work.joined(&client, welcome).expect("a sound broker");
         Self { publisher: Publisher { shared }, work, line }

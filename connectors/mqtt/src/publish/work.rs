@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -18,6 +19,23 @@ pub(super) struct Work {
     pub(super) opener: Opener,
     pub(super) purpose: Purpose,
     pub(super) shared: Arc<Shared>,
+    /// The connector's groups have their subscriptions: what is published now they get.
+    pub(super) ready: Box<dyn Fn() -> bool + Send>,
+    /// Since when the connection stands, while it is not told.
+    pub(super) untold: Option<Instant>,
+}
+
+/// How long a connection that stands waits for the connector's groups.
+const COURTESY: Duration = Duration::from_secs(3);
+
+impl Work {
+    /// Tells that the broker answers, once groups are there again: a broker that was started anew may have forgotten them.
+    fn tell(&mut self, now: Instant) {
+        if self.untold.is_some_and(|since| (self.ready)() || now >= since + COURTESY) {
+            self.untold = None;
+            self.shared.link.answered();
+        }
+    }
 }
 
 impl Duty for Work {
@@ -38,7 +56,9 @@ impl Duty for Work {
             sent: HashMap::new(),
             order: VecDeque::new(),
         });
-        self.shared.link.answered();
+        let now = Instant::now();
+        self.untold = Some(now);
+        self.tell(now);
         Ok(())
     }
 
@@ -79,6 +99,7 @@ impl Duty for Work {
 
     fn attend(&mut self) -> Result<(), String> {
         let now = Instant::now();
+        self.tell(now);
         let mut state = self.shared.state.lock();
         while state.queue.front().is_some_and(|waiting| waiting.ticket.deadline <= now) {
             if let Some(waiting) = state.queue.pop_front() {
@@ -100,6 +121,7 @@ impl Duty for Work {
     }
 
     fn lost(&mut self, line: &mut Line, why: &str) {
+        self.untold = None;
         let mut state = self.shared.state.lock();
         if !state.leaving {
             self.shared.link.lost(why); // first: nobody is to wait for a connection that has ended
