@@ -122,17 +122,15 @@ impl Live {
 
     /// What standing readers want and is not open has appeared since they stand.
     pub(crate) async fn open_what_appeared(&self) {
-        let standing: Vec<_> = self.state.lock().standing.iter().map(|(topics, _)| topics.clone()).collect();
-        for topics in standing {
-            if !self.client.link.is_up() {
-                return;
-            }
-            let Ok(listing) = list(&self.client, &topics).await else { continue };
-            let mut state = self.state.lock();
-            for lane in lanes(&listing) {
-                if !state.open.contains_key(&lane) && state.is_wanted(&lane.topic) {
-                    self.open_one(&mut state, lane, Place::default());
-                }
+        let wanted = self.state.lock().wanted();
+        if wanted == TopicSet::default() || !self.client.link.is_up() {
+            return;
+        }
+        let Ok(listing) = list(&self.client, &wanted).await else { return }; // it is asked again soon
+        let mut state = self.state.lock();
+        for lane in lanes(&listing) {
+            if !state.open.contains_key(&lane) && state.is_wanted(&lane.topic) {
+                self.open_one(&mut state, lane, Place::default());
             }
         }
     }
@@ -172,6 +170,16 @@ impl Live {
 }
 
 impl State {
+    /// What all stand for, so that each namespace is asked once.
+    fn wanted(&self) -> TopicSet {
+        let mut all = TopicSet::default();
+        for (topics, _) in &self.standing {
+            all.names.extend_from_slice(&topics.names);
+            all.patterns.extend_from_slice(&topics.patterns);
+        }
+        all
+    }
+
     fn is_wanted(&self, topic: &str) -> bool {
         self.standing.iter().any(|(topics, _)| topics.contains(topic))
     }
