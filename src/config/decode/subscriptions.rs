@@ -152,10 +152,6 @@ pub(super) fn check(drafts: &[Draft], router: &Router, connectors: &[ConnectorSp
                     if !capabilities.groups {
                         let message = format!("is read from the connector `{name}`, whose kind has no groups");
                         refuse(path, "channel", message);
-                    } else if !capabilities.replay && !matches!(each.from, Start::Latest) {
-                        let message =
-                            format!("is read from the connector `{name}`, which keeps nothing to go back to: `latest`");
-                        refuse(path, "from", message);
                     } else if by_time && !capabilities.groups_by_time {
                         let message =
                             format!("is read from the connector `{name}`, where no group can begin at a time");
