@@ -160,7 +160,8 @@ pub async fn what_was_confirmed_is_there_and_what_was_refused_is_not(fixture: &i
         }
     }
     tell(&format!("{counts:?} {:?}", connector.gauges()));
-    assert!(counts.contains_key(&Fate::Stored) && counts.contains_key(&Fate::Unavailable), "{counts:?}");
+    let others = counts.keys().any(|fate| *fate != Fate::Stored);
+    assert!(counts.contains_key(&Fate::Stored) && others, "it was away for longer than an event waits: {counts:?}");
 
     let records = match standing {
         Some(reader) => reader.await.expect("no panic"),
