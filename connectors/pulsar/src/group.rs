@@ -241,6 +241,13 @@ async fn serve(local: Arc<Local>, served: Arc<Served>, from: InitialPosition) {
     let mut open = HashSet::new();
     let mut from = from;
     while !served.leave(&local) {
+        // Only when a partition's consumer has ended may it have another one.
+        while let Some(ended) = consumers.try_join_next() {
+            match ended {
+                Ok(lane) => drop(open.remove(&lane)),
+                Err(problem) => tracing::error!(group = %local.name, "a consumer of Pulsar broke down: {problem}"),
+            }
+        }
         let topics = local.topics.lock().clone();
         match look(&local, &topics, &mut open, from.clone(), &mut consumers, &over).await {
             Ok(()) => {
@@ -267,10 +274,9 @@ async fn look(
     topics: &TopicSet,
     open: &mut HashSet<Lane>,
     from: InitialPosition,
-    consumers: &mut JoinSet<()>,
+    consumers: &mut JoinSet<Lane>,
     over: &watch::Sender<()>,
 ) -> Result<(), String> {
-    open.retain(|lane| topics.contains(&lane.topic));
     if !local.client.link.is_up() {
         return Err(local.client.link.detail());
     }

@@ -59,7 +59,7 @@ impl Reading {
     }
 
     /// Until the group is over, or its members do not want the topic any more.
-    pub(super) async fn run(mut self, over: watch::Receiver<()>) {
+    pub(super) async fn run(mut self, over: watch::Receiver<()>) -> Lane {
         while let Err(Broken(reason)) = self.read(over.clone()).await {
             let (connector, group, partition) = (&self.local.client.connector, &self.local.name, self.lane.name());
             warn!(%connector, %group, partition, "the Pulsar consumer is made anew: {reason}");
@@ -67,7 +67,8 @@ impl Reading {
             loop {
                 sleep(REST).await;
                 if !self.is_wanted() || over.has_changed().is_err() {
-                    return self.close();
+                    self.close();
+                    return self.lane;
                 }
                 match subscribe(&self.local, &self.lane, InitialPosition::Earliest).await {
                     Ok(consumer) => break self.consumer = consumer,
@@ -76,7 +77,9 @@ impl Reading {
             }
         }
         self.close();
+        let lane = self.lane.clone();
         self.send_last().await;
+        lane
     }
 
     fn is_wanted(&self) -> bool {
