@@ -42,7 +42,8 @@ pulsar_prepare() {
     printf 'http://127.0.0.1:%s\n' "${ports[1]}" >"$dir/admin"
 }
 
-# There is just one bookie: to put it into quarantine after a freeze would be to have none.
+# There is just one bookie. To put it into quarantine after a freeze would be to have none, and so would be that it stops taking
+# anything where a disk is 99 % full: on a large one that is with gigabytes left, and for as long as somebody else needs them.
 pulsar_settings() {
     local port=$1 web=$2
     cat <<SETTINGS
@@ -64,6 +65,8 @@ brokerDeleteInactiveTopicsEnabled=false
 forceDeleteNamespaceAllowed=true
 forceDeleteTenantAllowed=true
 bookkeeperClientHealthCheckEnabled=false
+diskUsageThreshold=0.9999
+diskUsageWarnThreshold=0.9999
 defaultRetentionTimeInMinutes=-1
 defaultRetentionSizeInMB=-1
 SETTINGS

@@ -70,14 +70,21 @@ impl Broker {
         self.admin(Method::DELETE, topic, "/truncate", "").await;
     }
 
+    /// What the broker cannot do for the moment is asked for again: it serves a while before it can store anything.
     async fn admin(&self, method: Method, topic: &str, what: &str, body: &str) {
         let topic = topic.strip_prefix("persistent://").expect("a full name");
         let url = format!("{}/admin/v2/persistent/{topic}{what}", self.admin_url);
-        let request =
-            self.client.request(method, &url).header("content-type", "application/json").body(body.to_owned());
-        let answer = request.send().await.expect("the broker answers");
-        let status = answer.status();
-        let text = answer.text().await.unwrap_or_default();
-        assert!(status.is_success() || status == StatusCode::CONFLICT, "{url}: {status} {text}");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let request = self.client.request(method.clone(), &url).header("content-type", "application/json");
+            let answer = request.body(body.to_owned()).send().await.expect("the broker answers");
+            let status = answer.status();
+            if status.is_success() || status == StatusCode::CONFLICT {
+                return;
+            }
+            let text = answer.text().await.unwrap_or_default();
+            assert!(status.is_server_error() && Instant::now() < deadline, "{url}: {status} {text}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 }
