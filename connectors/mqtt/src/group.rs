@@ -225,7 +225,7 @@ impl Groups {
     }
 
     /// Asks whether all have their subscriptions at the broker, or have been refused them.
-    pub(crate) fn stand(&self) -> impl Fn() -> bool + Send + 'static {
+    pub(crate) fn stand(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let served = self.served.clone();
         move || served.by_name.lock().values().all(|local| *local.phase.borrow() != Phase::Beginning)
     }

@@ -139,7 +139,7 @@ impl Connector for Mqtt {
     }
 
     async fn publish(&self, batch: Batch) -> PublishAck {
-        self.publisher.publish(batch)
+        self.publisher.publish(batch).await
     }
 
     async fn subscribe(&self, mut request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError> {

@@ -1,15 +1,18 @@
 //! Publishing: from a batch to outcomes.
 //!
-//! Events wait in the publisher's own queue, and as many are with the connection as the broker lets be unconfirmed; so what waits can
-//! still be taken back. *Stored* is the broker's own word on just this event. What was on the wire when the connection ended, or has
-//! waited there for too long, is *unknown*; what was not is *unavailable*. Nothing is sent twice, so nothing is overtaken.
+//! Each of the gateway's workers has a connection of its own, a [`Lane`]: what is published there is sent, and its PUBACK received, on
+//! that worker. To go over to another thread and back, event by event, cost a seventh of a publish. The connector's first connection
+//! is made at once, those of the workers when something is published there; if one is lost, the broker counts as away until all stand
+//! again.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
+    fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    thread::{self, ThreadId},
     time::{Duration, SystemTime},
 };
 
@@ -21,24 +24,21 @@ use meshgate_api::{
     outcome::{Outcome, Outcomes, Rejection, Unavailability},
     position::{Place, Position},
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use tokio::{
-    sync::{Notify, oneshot},
+    runtime::{Handle, RuntimeFlavor},
     time::{Instant, timeout_at},
 };
 
 use crate::{
-    client::{Client, Opener, Purpose, Verdict, packet_size},
+    client::{Opener, Purpose, Verdict},
     config::Version,
-    session,
 };
 
+mod lane;
 mod work;
-use work::Work;
-
-/// Events that wait for their turn, at most.
-const QUEUE: usize = 100_000;
+use lane::Lane;
 
 /// What a route's destination may say to MQTT alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,112 +47,67 @@ pub(crate) struct Publishing {
     pub(crate) retain: bool,
 }
 
-/// Publishes over one connection at a time.
+/// The publishing half of a connector.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    shared: Arc<Shared>,
+    common: Arc<Common>,
+    /// By the thread of a runtime that has just one; `None` for all others.
+    lanes: RwLock<HashMap<Option<ThreadId>, Arc<Lane>>>,
 }
 
-#[derive(Debug)]
-struct Shared {
+/// What all lanes of a connector share.
+struct Common {
     connector: Str,
     link: Arc<Link>,
-    version: Version,
-    state: Mutex<State>,
-    /// Something is to be done about the connection.
-    bell: Notify,
-    /// Nothing is under way any more, or the connection has ended.
-    idle: Notify,
+    opener: Opener,
+    client_id: String,
+    /// The connector's groups have their subscriptions: what is published now they get.
+    ready: Box<dyn Fn() -> bool + Send + Sync>,
     /// How long an event may wait for its confirmation.
     patience: Duration,
-    /// Bytes that may wait for their turn.
+    /// Bytes that may wait for their turn, and that do.
     room: usize,
-    /// Distinct topics that may be published to.
-    topics: usize,
+    queued: AtomicUsize,
+    /// Distinct topics that may be published to, and those that were.
+    most_topics: usize,
+    topics: Mutex<HashSet<Str>>,
+    /// Lanes whose connection has ended, by their numbers.
+    lost: Mutex<HashSet<usize>>,
+    closing: AtomicBool,
     confirmed: AtomicU64,
     left_out: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// While a connection stands.
-    standing: Option<Standing>,
-    /// What waits for its turn.
-    queue: VecDeque<Waiting>,
-    queued_bytes: usize,
-    topics: HashSet<Str>,
-    closing: bool,
-    /// The connection is to be ended in order.
-    leaving: bool,
-}
-
-/// A connection that stands, and what is with it.
-#[derive(Debug)]
-struct Standing {
-    client: Client,
-    /// Publishes that may be with it at once.
-    window: usize,
-    largest: Option<usize>,
-    retains: bool,
-    /// The client has them, in their order, and they are not on the wire yet.
-    handed: VecDeque<Ticket>,
-    /// On the wire, by packet identifier.
-    sent: HashMap<u16, Ticket>,
-    /// The packet identifiers in the order of sending, confirmed ones too.
-    order: VecDeque<u16>,
-}
-
-/// What is said of one event, and by when.
-#[derive(Debug)]
-struct Ticket {
-    topic: Str,
-    deadline: Instant,
-    answer: oneshot::Sender<Outcome>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    packed: Packed,
-    retain: bool,
-    size: usize,
-    ticket: Ticket,
-}
-
 impl Publisher {
-    /// Starts the task that keeps a connection. The broker counts as there once `ready` holds, or after a while.
+    /// Makes the first connection. The broker counts as there once `ready` holds, or after a while.
     pub(crate) fn start(
         opener: Opener,
         context: &Context,
         link: Arc<Link>,
         client_id: String,
-        ready: impl Fn() -> bool + Send + 'static,
+        ready: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
-        let shared = Arc::new(Shared::new(opener.config().version, context, link));
-        let purpose = Purpose { client_id, session: None, anew: true, receive: 1, will: true };
-        let work = Work { opener, purpose, shared: shared.clone(), ready: Box::new(ready), untold: None };
-        let own = shared.clone();
-        tokio::spawn(async move { session::run(work, &own.bell).await });
-        Self { shared }
+        let common = Arc::new(Common::new(opener, context, link, client_id, Box::new(ready)));
+        let first = Lane::start(common.clone(), 0);
+        Self { common, lanes: RwLock::new(HashMap::from([(runtime(), first)])) }
     }
 
-    /// Takes the events in their order; never waits.
-    pub(crate) fn publish(&self, batch: Batch) -> PublishAck {
-        let shared = &self.shared;
-        if !shared.link.is_up() {
-            let detail = shared.link.detail();
+    /// Takes the events in their order. Waits only for a connection that is made for the first time.
+    pub(crate) async fn publish(&self, batch: Batch) -> PublishAck {
+        let common = &self.common;
+        if !common.link.is_up() {
+            let detail = common.link.detail();
             let away = || Outcome::unavailable(Unavailability::Down, format!("the MQTT broker is away: {detail}"));
             return PublishAck::Ready(batch.iter().map(|_| away()).collect());
         }
         let now = SystemTime::now();
-        let packed: SmallVec<[_; 1]> = batch.into_iter().map(|outbound| shared.pack(outbound, now)).collect();
-        let mut state = shared.state.lock();
-        let answers: SmallVec<[_; 1]> =
-            packed.into_iter().map(|packed| packed.and_then(|waiting| shared.enqueue(&mut state, waiting))).collect();
-        let broken = state.hand_over().is_err();
-        drop(state);
-        if broken {
-            shared.bell.notify_one();
+        let packed: SmallVec<[_; 1]> = batch.into_iter().map(|outbound| common.pack(outbound, now)).collect();
+        let lane = self.lane();
+        if !lane.was_tried() {
+            let deadline = Instant::now() + common.patience;
+            drop(timeout_at(deadline, lane.tried()).await); // too late: it refuses
         }
+        let answers = lane.take(packed);
         PublishAck::Pending(Box::pin(async move {
             let mut outcomes = Outcomes::new();
             for answer in answers {
@@ -165,118 +120,159 @@ impl Publisher {
         }))
     }
 
-    /// Sends what waits, and ends the connection, before `deadline`; how many events stayed unanswered.
+    /// That of the runtime that this is called in.
+    fn lane(&self) -> Arc<Lane> {
+        let runtime = runtime();
+        if let Some(lane) = self.lanes.read().get(&runtime) {
+            return lane.clone();
+        }
+        let mut lanes = self.lanes.write();
+        let number = lanes.len();
+        if self.common.closing.load(Relaxed)
+            && let Some(any) = lanes.values().next()
+        {
+            return any.clone(); // it refuses
+        }
+        lanes.entry(runtime).or_insert_with(|| Lane::start(self.common.clone(), number)).clone()
+    }
+
+    /// Sends what waits, and ends the connections, before `deadline`; how many events stayed unanswered.
     pub(crate) async fn close(&self, deadline: Instant) -> usize {
-        let shared = &self.shared;
-        shared.state.lock().closing = true;
-        loop {
-            let idle = shared.idle.notified();
-            if shared.state.lock().under_way() == 0 || timeout_at(deadline, idle).await.is_err() {
-                break;
-            }
+        self.common.closing.store(true, Relaxed);
+        let lanes: Vec<_> = self.lanes.write().values().cloned().collect();
+        for lane in &lanes {
+            lane.settle(deadline).await;
         }
-        let left = {
-            let mut state = shared.state.lock();
-            state.leaving = true;
-            state.under_way()
-        };
-        shared.bell.notify_one();
-        loop {
-            let idle = shared.idle.notified();
-            if shared.state.lock().standing.is_none() || timeout_at(deadline, idle).await.is_err() {
-                break;
-            }
+        let left = lanes.iter().map(|lane| lane.leave()).sum();
+        for lane in &lanes {
+            lane.end(deadline).await;
         }
-        shared.state.lock().give_up(&Fate::Unsaid, 0);
         left
     }
 
     /// Events that wait for their turn, and for their confirmation; confirmed ones; transport headers that MQTT could not hold.
     pub(crate) fn figures(&self) -> [(&'static str, u64); 4] {
-        let state = self.shared.state.lock();
-        let with_connection = state.standing.as_ref().map_or(0, Standing::under_way);
+        let lanes = self.lanes.read();
+        let (queued, unconfirmed) =
+            lanes.values().map(|lane| lane.load()).fold((0, 0), |sum, load| (sum.0 + load.0, sum.1 + load.1));
         [
-            ("publish_queue", state.queue.len() as u64),
-            ("publish_unconfirmed", with_connection as u64),
-            ("publish_confirmed", self.shared.confirmed.load(Relaxed)),
-            ("headers_left_out", self.shared.left_out.load(Relaxed)),
+            ("publish_queue", queued as u64),
+            ("publish_unconfirmed", unconfirmed as u64),
+            ("publish_confirmed", self.common.confirmed.load(Relaxed)),
+            ("headers_left_out", self.common.left_out.load(Relaxed)),
         ]
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        let mut state = self.shared.state.lock();
-        (state.closing, state.leaving) = (true, true);
-        drop(state);
-        self.shared.bell.notify_one();
+        self.common.closing.store(true, Relaxed);
+        for lane in self.lanes.get_mut().values() {
+            lane.leave();
+        }
     }
 }
 
-type Answer = oneshot::Receiver<Outcome>;
+/// The runtime that this is called in, if it has just one thread.
+fn runtime() -> Option<ThreadId> {
+    let is_alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
+    is_alone.then(|| thread::current().id())
+}
 
-impl Shared {
-    fn new(version: Version, context: &Context, link: Arc<Link>) -> Self {
+/// An event as MQTT has it, and where it goes.
+struct Packet {
+    topic: Str,
+    retain: bool,
+    packed: Packed,
+}
+
+impl Common {
+    fn new(
+        opener: Opener,
+        context: &Context,
+        link: Arc<Link>,
+        client_id: String,
+        ready: Box<dyn Fn() -> bool + Send + Sync>,
+    ) -> Self {
         let limits = &context.limits;
         Self {
             connector: context.name.clone(),
             link,
-            version,
-            state: Mutex::default(),
-            bell: Notify::new(),
-            idle: Notify::new(),
+            opener,
+            client_id,
+            ready,
             patience: limits.publish_timeout * 3 / 4,
             room: limits.in_flight,
-            topics: limits.topics,
+            queued: AtomicUsize::new(0),
+            most_topics: limits.topics,
+            topics: Mutex::default(),
+            lost: Mutex::default(),
+            closing: AtomicBool::new(false),
             confirmed: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
         }
     }
 
-    /// Everything about an event that needs no lock. The ticket's answer goes nowhere yet.
-    fn pack(&self, outbound: Outbound, now: SystemTime) -> Result<(Str, bool, Packed), Outcome> {
+    /// What the connection of this lane is for.
+    fn purpose(&self, number: usize) -> Purpose {
+        let client_id = if number == 0 { self.client_id.clone() } else { format!("{}-{number}", self.client_id) };
+        Purpose { client_id, session: None, anew: true, receive: 1, will: number == 0 }
+    }
+
+    /// Everything about an event that needs no lock.
+    fn pack(&self, outbound: Outbound, now: SystemTime) -> Result<Packet, Outcome> {
         let Outbound { message, topic, mode, options, .. } = outbound;
         let Publishing { retain } = options.as_ref().and_then(Options::get).copied().unwrap_or_default();
-        let packed = match self.version {
+        let packed = match self.opener.config().version {
             Version::V5 => pack(&message, mode, now)
                 .map_err(|problem| Outcome::rejected(Rejection::TooLarge, format!("MQTT topic {topic}: {problem}")))?,
             Version::V4 => {
                 Packed { properties: Properties::default(), payload: pack_plain(&message, mode), left_out: 0 }
             }
         };
-        self.left_out.fetch_add(packed.left_out as u64, Relaxed);
-        Ok((topic, retain, packed))
+        if packed.left_out > 0 {
+            self.left_out.fetch_add(packed.left_out as u64, Relaxed);
+        }
+        Ok(Packet { topic, retain, packed })
     }
 
-    fn enqueue(&self, state: &mut State, (topic, retain, packed): (Str, bool, Packed)) -> Result<Answer, Outcome> {
-        let size = packet_size(&topic, &packed);
-        let Some(standing) = state.standing.as_ref().filter(|_| !state.closing) else {
-            let detail = if state.closing { "the connector is closing".to_owned() } else { self.link.detail() };
-            return Err(Outcome::unavailable(Unavailability::Down, detail));
-        };
-        if let Some(largest) = standing.largest.filter(|largest| size > *largest) {
-            let detail =
-                format!("the MQTT broker takes packets of at most {largest} bytes, this one would have {size}");
-            return Err(Outcome::rejected(Rejection::TooLarge, detail));
+    /// The broker answers on this lane.
+    fn answered(&self, lane: usize) {
+        let mut lost = self.lost.lock();
+        lost.remove(&lane);
+        if lost.is_empty() {
+            self.link.answered();
         }
-        if retain && !standing.retains {
-            return Err(Outcome::rejected(Rejection::BadEvent, "the MQTT broker retains nothing: take `retain` out"));
-        }
-        let full = |detail: String| Err(Outcome::unavailable(Unavailability::GatewayLimit, detail));
-        if state.queue.len() >= QUEUE || state.queued_bytes > 0 && state.queued_bytes + size > self.room {
-            return full("more events wait for the MQTT broker than `limits.in_flight` allows".to_owned());
-        }
-        if !state.topics.contains(&topic) {
-            if state.topics.len() >= self.topics {
-                return full(format!("the connector has {} topics already, its limit is `limits.topics`", self.topics));
+    }
+
+    fn lost(&self, lane: usize, why: &str) {
+        let mut lost = self.lost.lock();
+        lost.insert(lane);
+        self.link.lost(why);
+    }
+
+    /// Room for another topic.
+    fn admit(&self, topic: &Str) -> Result<(), Outcome> {
+        let mut topics = self.topics.lock();
+        if !topics.contains(topic) {
+            if topics.len() >= self.most_topics {
+                let detail =
+                    format!("the connector has {} topics already, its limit is `limits.topics`", self.most_topics);
+                return Err(Outcome::unavailable(Unavailability::GatewayLimit, detail));
             }
-            state.topics.insert(topic.clone());
+            topics.insert(topic.clone());
         }
-        let (answer, answered) = oneshot::channel();
-        let ticket = Ticket { topic, deadline: Instant::now() + self.patience, answer };
-        state.queued_bytes += size;
-        state.queue.push_back(Waiting { packed, retain, size, ticket });
-        Ok(answered)
+        Ok(())
+    }
+
+    /// Room for so many bytes in the queue; one that is larger than all of it has it alone.
+    fn reserve(&self, size: usize) -> Result<(), Outcome> {
+        let before = self.queued.fetch_add(size, Relaxed);
+        if before > 0 && before + size > self.room {
+            self.queued.fetch_sub(size, Relaxed);
+            return Err(full());
+        }
+        Ok(())
     }
 
     fn outcome(&self, topic: &Str, verdict: Verdict) -> Outcome {
@@ -298,78 +294,15 @@ impl Shared {
     }
 }
 
-/// Why events are given up.
-enum Fate {
-    /// The connection ended.
-    Lost(String),
-    /// The connector is closed.
-    Unsaid,
+/// More waits than may.
+fn full() -> Outcome {
+    let detail = "more events wait for the MQTT broker than `limits.in_flight` allows";
+    Outcome::unavailable(Unavailability::GatewayLimit, detail)
 }
 
-impl State {
-    fn under_way(&self) -> usize {
-        self.queue.len() + self.standing.as_ref().map_or(0, Standing::under_way)
-    }
-
-    /// Gives the connection what it may have.
-    fn hand_over(&mut self) -> Result<(), String> {
-        let Some(standing) = &mut self.standing else { return Ok(()) };
-        while standing.under_way() < standing.window
-            && let Some(Waiting { packed, retain, size, ticket }) = self.queue.pop_front()
-        {
-            self.queued_bytes -= size;
-            let handed = standing.client.publish(&ticket.topic, retain, packed);
-            standing.handed.push_back(ticket); // what was refused was not sent: it is the last one then
-            if handed.is_err() {
-                return Err("the client takes no more publishes".into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Ends the tickets of all that waits or is with the connection; the last `unsent` of those that the client has never left.
-    fn give_up(&mut self, fate: &Fate, unsent: usize) {
-        let why = match fate {
-            Fate::Lost(why) => why.as_str(),
-            Fate::Unsaid => "the connector is closed",
-        };
-        if let Some(Standing { mut handed, sent, .. }) = self.standing.take() {
-            let never_left = handed.split_off(handed.len().saturating_sub(unsent));
-            for ticket in handed.into_iter().chain(sent.into_values()) {
-                let detail = format!("MQTT topic {}: no confirmation came, it may be stored [{why}]", ticket.topic);
-                ticket.answer(Outcome::unknown(detail));
-            }
-            never_left.into_iter().for_each(|ticket| ticket.never_left(why));
-        }
-        self.queued_bytes = 0;
-        std::mem::take(&mut self.queue).into_iter().for_each(|waiting| waiting.ticket.never_left(why));
-    }
-}
-
-impl Standing {
-    fn under_way(&self) -> usize {
-        self.handed.len() + self.sent.len()
-    }
-
-    /// The connection has not kept up with somebody's patience.
-    fn is_late(&mut self, now: Instant) -> bool {
-        while self.order.front().is_some_and(|packet| !self.sent.contains_key(packet)) {
-            self.order.pop_front();
-        }
-        let oldest = self.order.front().and_then(|packet| self.sent.get(packet)).or(self.handed.front());
-        oldest.is_some_and(|ticket| ticket.deadline <= now)
-    }
-}
-
-impl Ticket {
-    /// Whoever waited may have gone away meanwhile.
-    fn answer(self, outcome: Outcome) {
-        drop(self.answer.send(outcome));
-    }
-
-    fn never_left(self, why: &str) {
-        let detail = format!("MQTT topic {}: the event was not sent [{why}]", self.topic);
-        self.answer(Outcome::unavailable(Unavailability::Down, detail));
+impl fmt::Debug for Common {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Common").field("connector", &self.connector).finish_non_exhaustive()
     }
 }
 
