@@ -1,9 +1,11 @@
 """What is measured. Each figure is a function that yields rows of the table; its documentation is its help."""
 
 import asyncio
+import functools
 import statistics
 import time
 
+import outages
 from gateway import Failed
 from reload import Load, last_route
 from report import Row, at_least, at_most, shown
@@ -155,6 +157,18 @@ def mqtt(rig):
     yield from throughput("HTTP → MQTT, 64 connections", comparison, 0.90, 1.15)
 
 
+def outage(rig):
+    """Resident memory with a broker frozen for 60 s under full load, at the end of a bridge too, and with a subscriber that does not read"""
+    lua = rig.yardstick_dir / "publish.lua"
+    with rig.topic("orders-outage"):
+        for broker, connector in rig.brokers_away():
+            gateway = functools.partial(rig.outage_gateway, connector)
+            freeze = functools.partial(rig.do_to_broker, broker)
+            yield outages.row(f"{broker} frozen for 60 s under full load", outages.away(lua, gateway(), "away/x", freeze))
+            yield outages.row(f"{broker} frozen for 60 s at the far end of a bridge", outages.away(lua, gateway(), "near", freeze))
+            yield outages.row(f"a subscriber of {broker} that does not read", outages.unread(lua, gateway(), "away/x"))
+
+
 def throughput(what, comparison, events, cpu):
     yield at_least(f"{what}: events/s, ratio", comparison.ratio("events"), events)
     yield at_most(f"{what}: CPU per event, ratio", comparison.ratio("cpu_us"), cpu)
@@ -171,5 +185,5 @@ def added_latency(rig, configuration, properties):
 
 FIGURES = {
     figure.__name__.replace("_", "-"): figure
-    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, pulsar, mqtt, idle, subscribers, fanout, reload)
+    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, pulsar, mqtt, outage, idle, subscribers, fanout, reload)
 }

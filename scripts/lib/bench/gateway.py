@@ -44,7 +44,7 @@ class Gateway:
     def _wait_ready(self):
         """Milliseconds from exec to the first positive answer of /readyz."""
         while True:
-            if self._is_ready():
+            if self.is_ready():
                 return (time.monotonic() - self.begun) * 1000
             if self.process.poll() is not None:
                 raise Failed(f"the gateway ended with {self.process.returncode}, see {self.log}")
@@ -52,7 +52,7 @@ class Gateway:
                 raise Failed(f"the gateway is not ready after {START_SECONDS} s, see {self.log}")
             time.sleep(0.001)
 
-    def _is_ready(self):
+    def is_ready(self):
         host, port = self.admin.split(":")
         try:
             with socket.create_connection((host, int(port)), 1) as connection:

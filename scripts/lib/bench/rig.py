@@ -127,10 +127,29 @@ class Rig(contextlib.ExitStack):
             if not self.brokers:
                 os.environ["MESHGATE_BROKERS_STATE"] = self.enter_context(tempfile.TemporaryDirectory(prefix="meshgate-bench."))
             self.callback(subprocess.run, [BROKERS, "down", name])
+            os.environ.setdefault("MOSQUITTO_SAVE", "second")  # how fast it writes its sessions is not what is measured
             output(BROKERS, "up", name)
             exports = shlex.split(output(BROKERS, "env", name))
             (self.brokers[name],) = [each.split("=", 1)[1] for each in exports if each.startswith(f"{variable}=")]
         return self.brokers[name]
+
+    def brokers_away(self):
+        """Each broker, and the connector that reaches it."""
+        kafka, pulsar = self.kafka(), self.broker("pulsar", "PULSAR_URL")
+        mosquitto = self.broker("mosquitto", "MQTT_ADDRESS")
+        yield "kafka", f'{{ kind: kafka, brokers: ["{kafka}"] }}'
+        yield "pulsar", f'{{ kind: pulsar, url: "{pulsar}" }}'
+        yield "mosquitto", f'{{ kind: mqtt, url: "mqtt://{mosquitto}" }}'
+
+    def outage_gateway(self, connector):
+        http, admin = self.address(), self.address()
+        file = self.folder / "outage.yaml"
+        file.write_text((CONFIGURATIONS / "outage.yaml").read_text().replace("${AWAY}", connector))
+        return self.gateway(file, http, admin, os.environ | {"HTTP": http, "ADMIN": admin})
+
+    def do_to_broker(self, name, what):
+        """Such as `pause` and `resume`."""
+        output(BROKERS, what, name)
 
     @contextlib.contextmanager
     def topic(self, name):
