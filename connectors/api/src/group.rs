@@ -34,6 +34,7 @@ use crate::{
 
 mod deal;
 mod lane;
+pub mod served;
 mod window;
 use deal::{Deal, End, MemberId};
 

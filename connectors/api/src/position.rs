@@ -86,6 +86,12 @@ impl Positions {
         self.0.len()
     }
 
+    /// Whether they are at or after each of `ends`.
+    #[must_use]
+    pub fn have_reached(&self, ends: &Self) -> bool {
+        ends.iter().all(|end| self.get(&end.topic, end.partition).unwrap_or_default() >= end.place)
+    }
+
     fn find(&self, topic: &str, partition: u32) -> Result<usize, usize> {
         if let [only] = &self.0[..] // most readers read one partition
             && only.partition == partition

@@ -30,6 +30,47 @@ impl TopicSet {
     }
 }
 
+/// What the readers of a connector want, and how many of them want the same.
+#[derive(Debug, Default)]
+pub struct Interests(Vec<(TopicSet, usize)>);
+
+impl Interests {
+    /// One more wants this.
+    pub fn add(&mut self, topics: &TopicSet) {
+        match self.0.iter_mut().find(|(known, _)| known == topics) {
+            Some((_, readers)) => *readers += 1,
+            None => self.0.push((topics.clone(), 1)),
+        }
+    }
+
+    /// One of them does not any more.
+    pub fn remove(&mut self, topics: &TopicSet) {
+        if let Some(at) = self.0.iter().position(|(known, _)| known == topics) {
+            self.0[at].1 -= 1;
+            if self.0[at].1 == 0 {
+                self.0.swap_remove(at);
+            }
+        }
+    }
+
+    /// Whether somebody wants `topic`.
+    #[must_use]
+    pub fn contain(&self, topic: &str) -> bool {
+        self.0.iter().any(|(topics, _)| topics.contains(topic))
+    }
+
+    /// Everything that is wanted, some of it perhaps twice.
+    #[must_use]
+    pub fn all(&self) -> TopicSet {
+        let mut all = TopicSet::default();
+        for (topics, _) in &self.0 {
+            all.names.extend_from_slice(&topics.names);
+            all.patterns.extend_from_slice(&topics.patterns);
+        }
+        all
+    }
+}
+
 /// A topic template with its placeholders as holes, each of which any text fits, the empty one too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TopicPattern {

@@ -6,7 +6,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use meshgate_api::{Str, log::Log, position::Positions, topic::TopicSet};
+use meshgate_api::{
+    Str,
+    log::Log,
+    position::Positions,
+    topic::{Interests, TopicSet},
+};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time};
 
@@ -36,8 +41,8 @@ struct Shared {
 struct Wishes {
     /// Readers that wait for partitions to be opened.
     openings: Vec<Opening>,
-    /// What readers stand for, and how many each.
-    standing: Vec<(TopicSet, usize)>,
+    /// What readers stand for.
+    standing: Interests,
     /// Changes with `standing`.
     edition: u64,
     closed: bool,
@@ -78,10 +83,7 @@ impl Live {
     pub(crate) fn stand(&self, topics: TopicSet) -> Standing {
         let mut wishes = self.shared.wishes.lock();
         wishes.edition += 1;
-        match wishes.standing.iter_mut().find(|(known, _)| *known == topics) {
-            Some((_, readers)) => *readers += 1,
-            None => wishes.standing.push((topics.clone(), 1)),
-        }
+        wishes.standing.add(&topics);
         Standing { topics, shared: self.shared.clone() }
     }
 
@@ -122,18 +124,7 @@ impl Drop for Standing {
     fn drop(&mut self) {
         let mut wishes = self.shared.wishes.lock();
         wishes.edition += 1;
-        if let Some(at) = wishes.standing.iter().position(|(known, _)| *known == self.topics) {
-            wishes.standing[at].1 -= 1;
-            if wishes.standing[at].1 == 0 {
-                wishes.standing.swap_remove(at);
-            }
-        }
-    }
-}
-
-impl Wishes {
-    fn is_wanted(&self, topic: &str) -> bool {
-        self.standing.iter().any(|(topics, _)| topics.contains(topic))
+        wishes.standing.remove(&self.topics);
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use meshgate_api::{
-    connector::{Deliveries, Delivery, ReadError, Record, Start, SubscribeRequest, Subscription},
+    connector::{Deliveries, ReadError, Record, Start, SubscribeRequest, Subscription},
     log::{Follower, Records},
     position::{Place, Position, Positions},
     topic::TopicSet,
@@ -124,7 +124,7 @@ impl Reading {
         // What has appeared since is another matter, even if the positions name it: then it was made anew.
         let existing = spot.positions.iter().filter(|at| spot.ends.get(&at.topic, at.partition).is_some());
         let existing: Positions = existing.cloned().collect();
-        match self.follow(topics, &existing, &existing) {
+        match self.live.log.follow_on(topics, &existing, &existing) {
             Some(follower) => Ok(Source::Live(follower)),
             None => {
                 let busy = |_| ReadError::Busy {
@@ -136,17 +136,6 @@ impl Reading {
                 Ok(Source::Replay(Box::new(replay.map_err(|detail| ReadError::Down { detail })?)))
             }
         }
-    }
-
-    /// Follows the live buffer if it holds all from `positions` on, of each partition that is in `read` as well: one that is closed now
-    /// may be opened anew further on.
-    fn follow(&self, topics: &TopicSet, positions: &Positions, read: &Positions) -> Option<Follower> {
-        let mut open = 0;
-        let follower = self.live.log.follow(topics.clone(), |lane| {
-            open += usize::from(read.get(lane.topic, lane.partition).is_some());
-            positions.get(lane.topic, lane.partition).unwrap_or_default() // what is not named is read from its start
-        });
-        follower.ok().filter(|_| open == read.len())
     }
 }
 
@@ -236,8 +225,7 @@ impl Reader {
                 self.positions.advance(&record.position, record.next);
             }
         }
-        let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();
-        Deliveries { deliveries, at_end }
+        Deliveries::unsettled(records, at_end)
     }
 
     /// A topic that was deleted and made again begins anew under a reader that had already read some of it.
@@ -293,9 +281,8 @@ impl Subscription for Reader {
 
     /// The live buffer may have begun to read only after the reader was placed: what was stored before must have come, too.
     fn is_at_end(&self) -> bool {
-        let has_reached =
-            |end: &Position| self.positions.get(&end.topic, end.partition).unwrap_or_default() >= end.place;
-        matches!(&self.source, Source::Live(follower) if follower.is_at_end()) && self.ends.iter().all(has_reached)
+        matches!(&self.source, Source::Live(follower) if follower.is_at_end())
+            && self.positions.have_reached(&self.ends)
     }
 }
 
@@ -303,7 +290,7 @@ impl Reader {
     /// Goes over from a private reader to the live buffer if that holds all from here on.
     fn join_live(&mut self, is_at_end: bool) {
         let Source::Replay(replay) = &self.source else { return };
-        if let Some(follower) = self.reading.follow(&self.topics, &self.positions, replay.partitions()) {
+        if let Some(follower) = self.reading.live.log.follow_on(&self.topics, &self.positions, replay.partitions()) {
             self.source = Source::Live(follower);
             self.heed_changes(); // the live buffer's topic may be the new one
         } else if is_at_end {

@@ -8,7 +8,7 @@ use std::{
 
 use meshgate_api::{
     Str,
-    connector::{Deliveries, Delivery, ReadError, Start, SubscribeRequest, Subscription},
+    connector::{Deliveries, ReadError, Start, SubscribeRequest, Subscription},
     log::{Behind, Follower, LaneState, Log, Records},
     position::{Place, Position, Positions},
 };
@@ -73,8 +73,7 @@ impl Subscription for Reader {
         let read = self.follower.poll_read(cx, max, &mut records);
         self.stand_at(self.follower.sequence());
         let at_end = ready!(read).map_err(|_: Behind| gone(&self.log, self.epoch))?;
-        let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();
-        Poll::Ready(Ok(Deliveries { deliveries, at_end }))
+        Poll::Ready(Ok(Deliveries::unsettled(records, at_end)))
     }
 
     fn positions(&self) -> &Positions {

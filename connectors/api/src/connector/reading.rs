@@ -80,6 +80,13 @@ pub struct Deliveries {
     pub at_end: bool,
 }
 
+impl Deliveries {
+    /// Of records of which nobody needs to know what becomes of them.
+    pub fn unsettled(records: impl IntoIterator<Item = Arc<Record>>, at_end: bool) -> Self {
+        Self { deliveries: records.into_iter().map(|record| Delivery { record, settler: None }).collect(), at_end }
+    }
+}
+
 /// A record, and in a group the duty to say what became of it.
 #[derive(Debug)]
 pub struct Delivery {

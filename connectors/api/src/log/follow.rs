@@ -65,6 +65,17 @@ impl Log {
         drop(inner);
         behind.map_or(Ok(follower), Err)
     }
+
+    /// Follows `topics` from `positions` on, if the log holds all from there and each partition of `read` is open: one that is closed now
+    /// may be opened anew further on.
+    pub fn follow_on(self: &Arc<Self>, topics: &TopicSet, positions: &Positions, read: &Positions) -> Option<Follower> {
+        let mut open = 0;
+        let follower = self.follow(topics.clone(), |lane| {
+            open += usize::from(read.get(lane.topic, lane.partition).is_some());
+            positions.get(lane.topic, lane.partition).unwrap_or_default() // what is not named is read from its start
+        });
+        follower.ok().filter(|_| open == read.len())
+    }
 }
 
 impl Follower {

@@ -19,9 +19,8 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    LINGER, Local, Phase, Served,
+    LINGER, Local, Phase, Served, Skipped,
     begin::Beginning,
-    closing,
     commit::{Answer, Ledger},
 };
 use crate::{
@@ -51,6 +50,7 @@ pub(super) struct Surroundings {
     pub(super) metadata: Arc<Metadata>,
     pub(super) runtime: Handle,
     pub(super) served: Arc<Served>,
+    pub(super) skipped: Skipped,
     /// Bytes that are asked for at once.
     pub(super) fetch: usize,
 }
@@ -108,9 +108,7 @@ pub(super) fn start(around: Surroundings, local: Arc<Local>, start: Start) -> Re
     spawn(format!("{}-group", thread.around.clients.connector), move || {
         let (local, served) = (thread.local.clone(), thread.around.served.clone());
         thread.run();
-        local.group.end(closing());
         served.end(&local);
-        local.phase.send_replace(Phase::Over);
     })
 }
 
@@ -120,12 +118,12 @@ impl Thread {
         self.wait_for_broker();
         while !self.is_over() {
             let config = self.around.clients.member(&self.local.name, QUEUE, self.around.fetch);
-            let ended = Feed::open(&self.around.clients, &config, self.local.door.bell.clone())
+            let ended = Feed::open(&self.around.clients, &config, self.local.keeper.bell.clone())
                 .and_then(|mut feed| self.live(&mut feed).inspect_err(|_| self.forget(&feed)));
             if let Err(Broken(reason)) = ended {
                 let (connector, group) = (&self.around.clients.connector, &self.local.name);
                 warn!(%connector, %group, "the group's consumer is made anew: {reason}");
-                self.local.door.bell.wait(REST);
+                self.local.keeper.bell.wait(REST);
             }
             self.wait_for_broker();
         }
@@ -134,14 +132,14 @@ impl Thread {
     /// While it is away, as the connector's health tells.
     fn wait_for_broker(&mut self) {
         while !self.is_over() && self.around.runtime.block_on(self.around.metadata.fresh()).is_err() {
-            self.local.door.bell.wait(REST);
+            self.local.keeper.bell.wait(REST);
         }
     }
 
     /// With one consumer.
     fn live(&mut self, feed: &mut Feed) -> Result<(), Broken> {
-        if *self.local.phase.borrow() == Phase::Beginning {
-            let topics = self.local.topics.lock().clone();
+        if self.local.phase() == Phase::Beginning {
+            let topics = self.local.topics();
             self.beginning = self.around.write_beginning(feed, &mut self.ledger, &topics, &self.start)?;
         }
         feed.consumer().context().coordinator().hear(true);
@@ -189,14 +187,14 @@ impl Thread {
             self.last_seen = Instant::now();
         }
         if self.last_seen.elapsed() >= LINGER && self.around.served.leave(&self.local) {
-            self.local.is_closing.store(true, Relaxed);
+            self.local.close();
         }
-        self.local.is_closing.load(Relaxed)
+        self.local.is_closing()
     }
 
     /// Waits for something to do, and does it.
     fn round(&mut self, feed: &mut Feed) -> Result<(), Broken> {
-        let lane = self.local.door.bell.wait(NAP);
+        let lane = self.local.keeper.bell.wait(NAP);
         feed.serve()?;
         while let Some(step) = feed.consumer().context().coordinator().next_move() {
             match step {
@@ -204,7 +202,7 @@ impl Thread {
                 Move::Away(partitions) => self.hand_over(feed, &partitions)?,
             }
         }
-        let has_room_again = self.local.door.attended.swap(false, Relaxed);
+        let has_room_again = self.local.keeper.attended.swap(false, Relaxed);
         let halted = if has_room_again { std::mem::take(&mut self.halted) } else { BTreeSet::new() };
         for lane in halted.into_iter().chain(lane) {
             self.read(feed, lane)?;
@@ -234,11 +232,9 @@ impl Thread {
     }
 
     fn stand(&self) {
-        self.local.phase.send_if_modified(|phase| {
-            let is_first = *phase == Phase::Beginning;
-            *phase = if is_first { Phase::Standing } else { *phase };
-            is_first
-        });
+        if self.local.phase() == Phase::Beginning {
+            self.local.turn(Phase::Standing);
+        }
     }
 
     /// Deals what a partition's queue holds, as far as there is room.
@@ -308,7 +304,7 @@ impl Thread {
     /// Asks the coordinator for a share of all topics that there are now.
     fn subscribe(&mut self, feed: &Feed) -> Result<(), Broken> {
         let listing = self.around.metadata.news().listing;
-        let partitions = partitions_of(&listing, &self.local.topics.lock());
+        let partitions = partitions_of(&listing, &self.local.topics());
         let topics: BTreeSet<_> = partitions.into_iter().map(|(topic, _)| topic).collect();
         if topics == self.subscribed {
             return Ok(());
@@ -326,14 +322,14 @@ impl Thread {
     /// How far the members are behind.
     fn measure(&mut self) {
         let lows = self.local.group.lows();
-        self.local.figures.partitions.store(lows.len() as u64, Relaxed);
+        self.local.keeper.partitions.store(lows.len() as u64, Relaxed);
         match self.ends.as_mut().map(oneshot::Receiver::try_recv) {
             Some(Err(TryRecvError::Empty)) => return,
             Some(Ok(Ok(ends))) => {
                 let behind = lows.iter().filter_map(|low| {
                     Some(ends.get(&low.topic, low.partition)?.offset.saturating_sub(low.place.offset))
                 });
-                self.local.figures.lag.store(behind.sum(), Relaxed);
+                self.local.keeper.lag.store(behind.sum(), Relaxed);
             }
             Some(Ok(Err(_)) | Err(TryRecvError::Closed)) | None => {}
         }

@@ -210,7 +210,7 @@ impl Thread {
         let mut met = HashSet::new();
         for position in wishes.openings.iter().flat_map(|opening| &opening.ends) {
             let place = (&position.topic, position.partition);
-            if !self.is_open(place.0, place.1) && !wishes.is_wanted(place.0) && met.insert(place) {
+            if !self.is_open(place.0, place.1) && !wishes.standing.contain(place.0) && met.insert(place) {
                 openings.push((position.topic.clone(), position.partition, position.place.offset));
             }
         }
@@ -334,7 +334,7 @@ impl Thread {
         let wishes = wishes.wishes.lock();
         let mut unread = Vec::new();
         for (name, topic) in &mut self.topics {
-            if wishes.is_wanted(name) {
+            if wishes.standing.contain(name) {
                 topic.unread_since = None;
             } else if topic.unread_since.get_or_insert_with(Instant::now).elapsed() >= LINGER {
                 unread.push(name.clone());
@@ -347,9 +347,10 @@ impl Thread {
     /// What standing readers want and is not open has appeared since they stand: where does it start?
     fn ask_for_starts(&mut self, listing: &Listing) {
         let wishes = self.shared.wishes.lock();
-        let wanted = wishes.standing.iter().flat_map(|(topics, _)| partitions_of(listing, topics));
-        let new: HashSet<_> = wanted.filter(|(topic, partition)| !self.is_open(topic, *partition)).collect();
+        let wanted = partitions_of(listing, &wishes.standing.all());
         drop(wishes);
+        let new: HashSet<_> =
+            wanted.into_iter().filter(|(topic, partition)| !self.is_open(topic, *partition)).collect();
         if !new.is_empty() {
             self.starts = self.metadata.places.begin(new.into_iter().collect(), Wanted::Start);
         }

@@ -78,8 +78,8 @@ impl Thread {
                 info!(%connector, %group, %topic, partition, offset = at, "the group joins a new partition");
             }
             Spot::Skipped(at, count) => {
-                self.local.figures.skipped.fetch_add(*count, Relaxed);
-                self.around.served.skipped_total.fetch_add(*count, Relaxed);
+                self.local.keeper.skipped.fetch_add(*count, Relaxed);
+                self.around.skipped.count(*count);
                 error!(
                     %connector, %group, %topic, partition, offset = at, skipped = count,
                     "the group's position is gone, retention has deleted it: it goes on from the oldest record"
