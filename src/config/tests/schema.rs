@@ -1,5 +1,5 @@
 //! The decoder, the schema and the reference file know the same keys, defaults and ranges.
-#![cfg(all(feature = "kafka", feature = "mqtt", feature = "pulsar"))]
+#![cfg(feature = "default")] // with every connector
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,9 +113,17 @@ fn resolved<'s>(root: &'s Value, schema: &'s Value, node: &Node) -> &'s Value {
 
 #[test]
 fn every_kind_of_connector_is_described() {
-    let schema = schema();
+    let (schema, reference) = (schema(), reference());
+    let choices = schema["properties"]["connectors"]["additionalProperties"]["oneOf"].as_array().expect("a choice");
+    let Setting::Map(written) = &reference.get("connectors").expect("connectors").value else { panic!("no map") };
     for kind in registry::kinds() {
-        assert_eq!(schema["$defs"][kind.name()]["properties"]["kind"]["const"], kind.name());
+        let (name, place) = (kind.name(), format!("#/$defs/{}", kind.name()));
+        let own = &schema["$defs"][name]["properties"]["kind"]["const"];
+        assert_eq!(own, name, "config/schema.json has no `{place}` whose `kind` is the constant on the right");
+        let is_chosen = choices.iter().any(|choice| choice["$ref"] == *place);
+        assert!(is_chosen, "config/schema.json does not name `{place}` among the kinds of `connectors`");
+        let is_own = |entry: &Entry| entry.node.get("kind").is_some_and(|kind| kind.means(&Node::plain(name)));
+        assert!(written.iter().any(is_own), "config/reference.yaml has no connector of kind `{name}`");
     }
 }
 

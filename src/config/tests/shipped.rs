@@ -1,5 +1,5 @@
 //! The files in `config/`, with the connectors that this program has.
-#![cfg(all(feature = "kafka", feature = "mqtt", feature = "pulsar"))]
+#![cfg(feature = "default")] // with every connector
 
 use super::*;
 use crate::registry;
