@@ -300,6 +300,7 @@ pub trait Configured: fmt::Debug + Send + Sync {
         of_kind
     }
 
-    /// Starts it. Never waits for the broker; must be called within a tokio runtime.
+    /// Starts it. Never waits for the broker: an error is what no waiting mends. Must be called within a tokio runtime. After a change of
+    /// its settings the one before still runs, until the last who used it has let go.
     fn connect(self: Box<Self>, context: Context) -> Result<Arc<dyn Connector>, String>;
 }

@@ -42,7 +42,7 @@ pub trait Fixture: Send + Sync {
     /// Makes the broker forget what the topic holds now, without forgetting the topic.
     async fn forget_records(&self, topic: &str);
 
-    /// Another connector to the same broker, as another replica has it; `None` where what is stored is in the process.
+    /// Another connector to the same broker, as another replica has it; `None` where only one process at a time has what is stored.
     async fn replica(&self) -> Option<Arc<dyn Connector>>;
 
     /// `limits.settled_window` of the connectors; at most some hundred.
@@ -72,7 +72,7 @@ macro_rules! conformance {
                 a_cancelled_wait_loses_nothing, a_reader_that_pauses_sees_no_gap
             ],
             positions: [
-                goes_on_after_each_position, what_is_not_named_is_read_from_its_start,
+                goes_on_after_each_position, goes_on_at_another_replica, what_is_not_named_is_read_from_its_start,
                 a_topic_that_came_after_a_position_is_read_from_its_start, beyond_the_end_is_gone,
                 what_was_forgotten_is_gone_and_reading_can_go_on
             ],

@@ -33,6 +33,22 @@ pub async fn goes_on_after_each_position(fixture: &impl Fixture) {
     }
 }
 
+/// What is stored, and where a reader stood, means the same to every process.
+pub async fn goes_on_at_another_replica(fixture: &impl Fixture) {
+    let (connector, topic) = (fixture.connector(), fixture.fresh_name("elsewhere"));
+    if refuses(&*connector, &topic, Start::After(Positions::default())).await {
+        return;
+    }
+    let Some(other) = fixture.replica().await else { return };
+    fixture.create(&topic, 1).await;
+    store_ids(&*connector, &topic, ids("e", 5)).await;
+    let topics = TopicSet::one(topic);
+    let mut reader = subscribe(&*connector, topics.clone(), Start::Earliest).await;
+    assert_eq!(take_ids(&mut *reader, 2).await, ids("e", 5)[..2]);
+    let mut reader = subscribe(&*other, topics, Start::After(reader.positions().clone())).await;
+    assert_eq!(take_ids(&mut *reader, 3).await, ids("e", 5)[2..]);
+}
+
 /// Also when other topics are named.
 pub async fn what_is_not_named_is_read_from_its_start(fixture: &impl Fixture) {
     let (connector, topic) = (fixture.connector(), fixture.fresh_name("unnamed"));
