@@ -13,7 +13,10 @@
 //!
 //! *Confirmed* means: the broker's send receipt, that is, on the bookies. README.md tells what the crate does not do by itself.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use async_trait::async_trait;
 use meshgate_api::{
@@ -153,7 +156,8 @@ impl Connector for PulsarConnector {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let readers = self.context.limits.readers.saturating_sub(self.reading.permits.available_permits());
-        let mut all = vec![("private_readers", readers as u64)];
+        let unreadable = self.client.unreadable.load(Relaxed);
+        let mut all = vec![("private_readers", readers as u64), ("unreadable_messages", unreadable)];
         all.extend(self.publisher.figures());
         all.extend(self.reading.live.figures());
         all.extend(self.groups.figures());

@@ -21,11 +21,11 @@ enum Algorithm {
     Lz4,
     Zlib,
     Zstd,
-    Snappy,
 }
 
-const ALGORITHMS: [(&str, Algorithm); 4] =
-    [("lz4", Algorithm::Lz4), ("zlib", Algorithm::Zlib), ("zstd", Algorithm::Zstd), ("snappy", Algorithm::Snappy)];
+/// Not Snappy: the crate writes it in frames, which no other client can read. They drop such messages.
+const ALGORITHMS: [(&str, Algorithm); 3] =
+    [("lz4", Algorithm::Lz4), ("zlib", Algorithm::Zlib), ("zstd", Algorithm::Zstd)];
 
 impl Sending {
     /// Reads the keys of a destination; `None` if there are none.
@@ -53,7 +53,6 @@ impl Sending {
             Algorithm::Lz4 => Compression::Lz4(Default::default()),
             Algorithm::Zlib => Compression::Zlib(Default::default()),
             Algorithm::Zstd => Compression::Zstd(Default::default()),
-            Algorithm::Snappy => Compression::Snappy(Default::default()),
         });
         ProducerOptions {
             compression,

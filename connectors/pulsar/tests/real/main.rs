@@ -1,6 +1,9 @@
 //! The connector against real Pulsar: `scripts/brokers up pulsar`, then `eval "$(scripts/brokers env)"`.
 
 mod broker;
+mod plain;
+mod sending;
+mod unload;
 
 use std::sync::Arc;
 
