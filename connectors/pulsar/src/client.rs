@@ -136,7 +136,7 @@ impl Client {
                     *self.broker.write() = Some(Shown(broker));
                     self.link.answered();
                 }
-                Err(problem) => self.link.lost(problem.to_string()),
+                Err(problem) => self.link.lost(self.config.explain(&problem.to_string())),
             }
             return;
         };

@@ -5,7 +5,7 @@
 //! 1. [`config`] and `naming`: what may be configured, what a topic may be called;
 //! 2. `client`: the crate's client, and whether the broker answers;
 //! 3. `publish`: from a batch to outcomes; `message`: from an event to a message; `partition`: where an event goes; `options`: how it is
-//!    sent; `producers`: who sends it;
+//!    sent; `producers`: who sends it, and `schema`: what of;
 //! 4. `metadata`: topics, partitions, and where they begin and end; `decode`: from a message to a record;
 //! 5. `feed`: one partition, read whatever happens; `reader`: one reader, who follows `live` (one feed of each partition for all) or has
 //!    a `replay` of its own;
@@ -45,6 +45,7 @@ mod producers;
 mod publish;
 mod reader;
 mod replay;
+mod schema;
 
 use client::Client;
 pub use config::PulsarConfig;
@@ -79,6 +80,10 @@ impl Kind for PulsarKind {
 
     fn topic_naming(&self) -> TopicNaming {
         naming::topic_name
+    }
+
+    fn optional_topic_naming(&self) -> TopicNaming {
+        naming::optional_topic_name
     }
 
     fn destination(&self, fields: &mut Fields<'_>) -> Option<Options> {

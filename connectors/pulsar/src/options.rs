@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshgate_api::{connector::Options, settings::Fields};
-use pulsar::{ProducerOptions, compression::Compression};
+use pulsar::{ProducerOptions, compression::Compression, message::proto::Schema};
 
 /// Bytes of messages that go into one batch; one more may go over it.
 pub(crate) const BATCH_BYTES: usize = 128 << 10;
@@ -48,13 +48,14 @@ impl Sending {
     }
 
     /// The same for the crate.
-    pub(crate) fn producer(self) -> ProducerOptions {
+    pub(crate) fn producer(self, schema: Option<Schema>) -> ProducerOptions {
         let compression = self.compression.map(|algorithm| match algorithm {
             Algorithm::Lz4 => Compression::Lz4(Default::default()),
             Algorithm::Zlib => Compression::Zlib(Default::default()),
             Algorithm::Zstd => Compression::Zstd(Default::default()),
         });
         ProducerOptions {
+            schema,
             compression,
             batch_size: self.batch.map(|(events, _)| events),
             batch_byte_size: self.batch.map(|_| BATCH_BYTES),

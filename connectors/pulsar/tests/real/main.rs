@@ -2,6 +2,7 @@
 
 mod broker;
 mod plain;
+mod schema;
 mod sending;
 mod unload;
 
