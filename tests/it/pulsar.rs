@@ -108,7 +108,7 @@ async fn a_topic_that_is_not_persistent_takes_copies_and_nothing_required() {
             "{{ connector: memory, topic: orders }}, {{ connector: pulsar, topic: \"{topic}\", required: {required} }}"
         );
         format!(
-            "{admin}\nconnectors: {{ memory: {{ kind: memory, capacity: 1MiB }}, {pulsar} }}\nroutes: [{{ name: orders, channel: orders, to: [{to}] }}]\n"
+            "{admin}\nconnectors: {{ memory: {{ kind: memory, capacity: 4MiB }}, {pulsar} }}\nroutes: [{{ name: orders, channel: orders, to: [{to}] }}]\n"
         )
     };
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -147,6 +147,18 @@ print(message.properties()['ce_id'], message.data().decode())
         metrics.contains(&format!("optional_publish_total{{route=\"orders\",outcome=\"{outcome}\"}} 0"))
     };
     assert!(copies("stored") && !copies("unknown"), "nobody knows who has them: {metrics}");
+}
+
+/// Whoever checks a file needs neither the broker nor the right token.
+#[test]
+fn check_asks_no_broker() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("meshgate.yaml");
+    let pulsar = "{ kind: pulsar, url: \"pulsar+ssl://127.0.0.1:1\", token: wrong }";
+    let route = "{ name: r, channel: r, to: [{ connector: pulsar, topic: r }] }";
+    fs::write(&file, format!("connectors: {{ pulsar: {pulsar} }}\nroutes: [{route}]\n")).expect("a file");
+    let checked = Command::new(env!("CARGO_BIN_EXE_meshgate")).arg("check").arg(&file).output().expect("it runs");
+    assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[tokio::test]
