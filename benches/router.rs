@@ -115,8 +115,12 @@ fn router(differ: Differ, routes: usize) -> Router {
         keys: true,
         durable: true,
     };
-    let connector =
-        ConnectorSpec { name: "main".to_owned(), capabilities, topic_naming: |topic| Ok(Cow::Borrowed(topic)) };
+    let connector = ConnectorSpec {
+        name: "main".to_owned(),
+        capabilities,
+        topic_naming: |topic| Ok(Cow::Borrowed(topic)),
+        optional_topic_naming: |topic| Ok(Cow::Borrowed(topic)),
+    };
     let specs: Vec<RouteSpec> = (0..routes).map(|number| differ.route(number)).collect();
     let begun = Instant::now();
     let router = Router::compile(&specs, &[connector]).unwrap_or_else(|problems| panic!("{problems:?}"));

@@ -1,4 +1,6 @@
 # One Apache Pulsar, standalone: broker, bookie and metadata in one process. Sourced by scripts/brokers.
+# With PULSAR_SECURE=1 at `up` it takes TLS alone and wants a token: `env` then names both (PULSAR_CA, PULSAR_TOKEN), and PULSAR_SECRET,
+# with which other tokens can be signed.
 # shellcheck shell=bash disable=SC2154 # root: common.sh; maven_plugin: scripts/brokers
 
 pulsar_version=4.0.8
@@ -32,13 +34,21 @@ pulsar_download() {
 pulsar_prepare() {
     local dir=$1
     local -a ports
-    mapfile -t ports < <(python3 "$root/scripts/lib/free_ports.py" 2)
-    ((${#ports[@]} == 2)) || die "no free ports for pulsar"
+    mapfile -t ports < <(python3 "$root/scripts/lib/free_ports.py" 3)
+    ((${#ports[@]} == 3)) || die "no free ports for pulsar"
     pulsar_settings "${ports[0]}" "${ports[1]}" >"$dir/settings"
+    if [[ -n ${PULSAR_SECURE:-} ]]; then
+        pulsar_keys "$dir/keys"
+        pulsar_secure_settings "$dir/keys" "${ports[2]}" >>"$dir/settings"
+    fi
     # No key is to be there twice: several parts of Pulsar read the file, each with a reader of its own.
     awk -F= 'NR == FNR { ours[$1]; print; next } !($1 in ours)' "$dir/settings" "$(pulsar_home)/conf/standalone.conf" \
         >"$dir/standalone.conf"
-    printf 'pulsar://127.0.0.1:%s\n' "${ports[0]}" >"$dir/address"
+    if [[ -d $dir/keys ]]; then
+        printf 'pulsar+ssl://127.0.0.1:%s\n' "${ports[2]}" >"$dir/address"
+    else
+        printf 'pulsar://127.0.0.1:%s\n' "${ports[0]}" >"$dir/address"
+    fi
     printf 'http://127.0.0.1:%s\n' "${ports[1]}" >"$dir/admin"
 }
 
@@ -72,6 +82,39 @@ defaultRetentionSizeInMB=-1
 SETTINGS
 }
 
+# Who vouches, what the broker shows, what tokens are signed with, and the token of who may do everything.
+pulsar_keys() {
+    local keys=$1
+    command -v openssl >/dev/null || die "PULSAR_SECURE needs openssl"
+    mkdir "$keys"
+    (
+        cd "$keys"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=meshgate-tests -keyout ca.key -out ca.pem
+        openssl req -newkey rsa:2048 -nodes -subj /CN=127.0.0.1 -keyout broker.key -out broker.csr
+        printf 'subjectAltName=IP:127.0.0.1,DNS:localhost\n' >broker.ext
+        openssl x509 -req -in broker.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30 -extfile broker.ext -out broker.pem
+        openssl rand -out secret 32
+    ) >"$keys/log" 2>&1 || die "openssl makes no keys, see $keys/log"
+    python3 "$root/scripts/lib/jwt.py" "$keys/secret" meshgate >"$keys/token"
+}
+
+pulsar_secure_settings() {
+    local keys=$1 port=$2
+    cat <<SETTINGS
+brokerServicePortTls=$port
+tlsCertificateFilePath=$keys/broker.pem
+tlsKeyFilePath=$keys/broker.key
+tlsTrustCertsFilePath=$keys/ca.pem
+authenticationEnabled=true
+authenticationProviders=org.apache.pulsar.broker.authentication.AuthenticationProviderToken
+tokenSecretKey=file://$keys/secret
+authorizationEnabled=true
+superUserRoles=meshgate
+brokerClientAuthenticationPlugin=org.apache.pulsar.client.impl.auth.AuthenticationToken
+brokerClientAuthenticationParameters=token:$(cat "$keys/token")
+SETTINGS
+}
+
 pulsar_exec() {
     local dir=$1
     export PULSAR_MEM="-Xms64m -Xmx256m -XX:MaxDirectMemorySize=256m" PULSAR_GC="-XX:+UseSerialGC -XX:-UsePerfData"
@@ -84,11 +127,16 @@ pulsar_exec() {
 pulsar_address() { cat "$1/address"; }
 
 pulsar_ready() {
-    python3 "$root/scripts/lib/pulsar_probe.py" --broker "$(pulsar_address "$1")" --admin "$(cat "$1/admin")" --within 1
+    local -a who=()
+    [[ ! -d $1/keys ]] || who=(--token "$1/keys/token")
+    python3 "$root/scripts/lib/pulsar_probe.py" --broker "$(pulsar_address "$1")" --admin "$(cat "$1/admin")" "${who[@]}" --within 1
 }
 
 # Of a broker that is given, whoever gives it says where its admin API is.
 pulsar_env() {
     printf 'export PULSAR_URL=%q\n' "$1"
-    [[ -z ${2:-} ]] || printf 'export PULSAR_ADMIN_URL=%q\n' "$(cat "$2/admin")"
+    [[ -n ${2:-} ]] || return 0
+    printf 'export PULSAR_ADMIN_URL=%q\n' "$(cat "$2/admin")"
+    [[ ! -d $2/keys ]] || printf 'export PULSAR_CA=%q PULSAR_TOKEN=%q PULSAR_SECRET=%q\n' \
+        "$2/keys/ca.pem" "$(cat "$2/keys/token")" "$2/keys/secret"
 }

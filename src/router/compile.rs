@@ -154,7 +154,9 @@ impl Compiling<'_> {
             return None;
         }
         let template = self.template(place, &to.topic, pattern)?;
-        match Topic::new(template, pattern?, connector?.topic_naming) {
+        let connector = connector?;
+        let naming = if self.is_required(to) { connector.topic_naming } else { connector.optional_topic_naming };
+        match Topic::new(template, pattern?, naming) {
             Ok(topic) => Some(topic),
             Err(error) => {
                 self.problem(place, error);

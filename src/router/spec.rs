@@ -69,4 +69,6 @@ pub struct ConnectorSpec {
     pub capabilities: Capabilities,
     /// What its broker lets a topic be called.
     pub topic_naming: TopicNaming,
+    /// The same for destinations that are not required.
+    pub optional_topic_naming: TopicNaming,
 }

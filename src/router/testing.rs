@@ -36,6 +36,7 @@ pub(super) fn connectors() -> Vec<ConnectorSpec> {
         name: name.to_owned(),
         capabilities: Capabilities { keys, ..all },
         topic_naming,
+        optional_topic_naming: if name == "mqtt" { plain } else { topic_naming },
     };
     vec![connector("memory", true, plain), connector("kafka", true, kafka), connector("mqtt", false, mqtt)]
 }

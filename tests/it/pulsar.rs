@@ -1,8 +1,9 @@
 //! Plain Pulsar programs on the other side, which know nothing of the gateway.
 
-use std::{env, fs, io::BufRead};
+use std::{env, fs, io::BufRead, process::Command, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::harness::{
     eventually,
@@ -94,6 +95,70 @@ async fn a_receipt_names_the_place() {
     assert_eq!((&stored["connector"], &stored["topic"]), (&json!("orders-pulsar"), &json!(topic)), "{answer}");
     let place = stored["position"].as_str().expect("a place");
     assert_eq!(place.split(':').count(), 4, "partition, ledger, entry and index: {place}");
+}
+
+/// A topic that keeps nothing takes copies: who listens has them. Nothing that must be stored may go there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_not_persistent_takes_copies_and_nothing_required() {
+    let topic = format!("non-persistent://public/default/{}", fresh_name("copies"));
+    let configuration = |required: bool| {
+        let admin = "listeners: { http: { address: \"127.0.0.1:0\" }, admin: { address: \"127.0.0.1:0\" } }";
+        let pulsar = format!("pulsar: {{ kind: pulsar, url: \"{}\" }}", address());
+        let to = format!(
+            "{{ connector: memory, topic: orders }}, {{ connector: pulsar, topic: \"{topic}\", required: {required} }}"
+        );
+        format!(
+            "{admin}\nconnectors: {{ memory: {{ kind: memory, capacity: 4MiB }}, {pulsar} }}\nroutes: [{{ name: orders, channel: orders, to: [{to}] }}]\n"
+        )
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("meshgate.yaml");
+    for (required, code) in [(true, 78), (false, 0)] {
+        fs::write(&file, configuration(required)).expect("a file");
+        let checked = Command::new(env!("CARGO_BIN_EXE_meshgate")).arg("check").arg(&file).output().expect("it runs");
+        let out = String::from_utf8_lossy(&checked.stdout);
+        assert_eq!(checked.status.code(), Some(code), "{out}");
+        assert_eq!(out.contains("must say `required: false`"), required, "{out}");
+    }
+
+    let gateway = Gateway::start(&configuration(false));
+    let listener = {
+        let topic = topic.clone();
+        tokio::task::spawn_blocking(move || {
+            let script = "
+import pulsar, sys
+client = pulsar.Client(sys.argv[1], logger=pulsar.FileLogger(pulsar.LoggerLevel.Warn, '/dev/stderr'))
+message = client.subscribe(sys.argv[2], 'plain').receive(20000)
+print(message.properties()['ce_id'], message.data().decode())
+";
+            python(&["-c", script, &address(), &topic])
+        })
+    };
+    let outcome = eventually("a listener has it", async || {
+        let answer = gateway.event("orders", "1").body("x").send().await.expect("an answer");
+        assert_eq!(answer.status(), 202);
+        sleep(Duration::from_millis(100)).await;
+        listener.is_finished().then_some(())
+    });
+    outcome.await;
+    assert_eq!(listener.await.expect("no panic").trim(), "1 x");
+    let metrics = gateway.ask_admin("/metrics").await.text().await.expect("a text");
+    let copies = |outcome: &str| {
+        metrics.contains(&format!("optional_publish_total{{route=\"orders\",outcome=\"{outcome}\"}} 0"))
+    };
+    assert!(copies("stored") && !copies("unknown"), "nobody knows who has them: {metrics}");
+}
+
+/// Whoever checks a file needs neither the broker nor the right token.
+#[test]
+fn check_asks_no_broker() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("meshgate.yaml");
+    let pulsar = "{ kind: pulsar, url: \"pulsar+ssl://127.0.0.1:1\", token: wrong }";
+    let route = "{ name: r, channel: r, to: [{ connector: pulsar, topic: r }] }";
+    fs::write(&file, format!("connectors: {{ pulsar: {pulsar} }}\nroutes: [{route}]\n")).expect("a file");
+    let checked = Command::new(env!("CARGO_BIN_EXE_meshgate")).arg("check").arg(&file).output().expect("it runs");
+    assert_eq!(checked.status.code(), Some(0), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[tokio::test]

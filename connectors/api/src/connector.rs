@@ -254,6 +254,11 @@ pub trait Kind: Send + Sync {
     /// What its broker lets a topic be called.
     fn topic_naming(&self) -> TopicNaming;
 
+    /// The same for destinations that are not required, which may be topics that keep nothing.
+    fn optional_topic_naming(&self) -> TopicNaming {
+        self.topic_naming()
+    }
+
     /// Reads what a route's destination says to connectors of this kind beside what it may say to all; `None`: nothing.
     fn destination(&self, _fields: &mut Fields<'_>) -> Option<Options> {
         None

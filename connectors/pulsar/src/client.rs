@@ -3,7 +3,14 @@
 //! What has been begun with the crate's client is never dropped half-way: that can leave its connections waiting for one that nobody
 //! makes any more. Who does not want to wait longer lets the rest go on in a task of its own ([`Client::begin`]).
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use meshgate_api::{Str, connector::Limits, link::Link};
 use parking_lot::RwLock;
@@ -17,6 +24,7 @@ use tokio::{
     task::JoinHandle,
     time::{sleep, timeout},
 };
+use tracing::error;
 
 use crate::config::PulsarConfig;
 
@@ -36,6 +44,8 @@ pub(crate) struct Client {
     pub(crate) connector: Str,
     pub(crate) limits: Limits,
     pub(crate) link: Link,
+    /// Messages that came and could not be unpacked.
+    pub(crate) unreadable: AtomicU64,
     config: PulsarConfig,
     runtime: Handle,
     broker: RwLock<Option<Shown>>,
@@ -55,7 +65,15 @@ impl Client {
     pub(crate) fn start(connector: Str, limits: Limits, config: PulsarConfig) -> Arc<Self> {
         let link = Link::new(connector.clone());
         let runtime = Handle::current();
-        let client = Arc::new(Self { connector, limits, link, config, runtime, broker: RwLock::new(None) });
+        let client = Arc::new(Self {
+            connector,
+            limits,
+            link,
+            unreadable: AtomicU64::new(0),
+            config,
+            runtime,
+            broker: RwLock::new(None),
+        });
         let weak = Arc::downgrade(&client);
         client.spawn(async move {
             while let Some(client) = weak.upgrade() {
@@ -93,6 +111,18 @@ impl Client {
         self.broker.read().as_ref().map(|shown| shown.0.clone())
     }
 
+    /// Whether this says that one message cannot be unpacked, while its reader goes on: it is counted then, and left out.
+    pub(crate) fn is_unreadable(&self, partition: &str, problem: &Error) -> bool {
+        let Error::Consumer(ConsumerError::Io(problem)) = problem else { return false };
+        let before = self.unreadable.fetch_add(1, Relaxed);
+        // One line for each would be as many as there are messages.
+        if before.is_multiple_of(1000) {
+            let connector = &self.connector;
+            error!(%connector, partition, "a message cannot be unpacked and is left out (`unreadable_messages` counts them): {problem}");
+        }
+        true
+    }
+
     /// An outcome is known before this has passed; what the crate's client does takes a little less.
     fn operation_timeout(&self) -> Duration {
         self.limits.publish_timeout * 9 / 10
@@ -106,7 +136,7 @@ impl Client {
                     *self.broker.write() = Some(Shown(broker));
                     self.link.answered();
                 }
-                Err(problem) => self.link.lost(problem.to_string()),
+                Err(problem) => self.link.lost(self.config.explain(&problem.to_string())),
             }
             return;
         };

@@ -4,6 +4,10 @@ use std::{fmt, fs, path::PathBuf};
 
 use meshgate_api::settings::Fields;
 
+const TLS: &str = "pulsar+ssl://";
+/// What the crate says of any connection that it need not try again.
+const REFUSED: &str = "fatal error when connecting";
+
 /// The settings of one Pulsar connector.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PulsarConfig {
@@ -16,6 +20,18 @@ pub struct PulsarConfig {
 }
 
 impl PulsarConfig {
+    /// What the crate says of a connection that could not be made, and what to look at: of a broker that refuses one it does not tell why.
+    pub(crate) fn explain(&self, problem: &str) -> String {
+        if !problem.contains(REFUSED) {
+            return problem.to_owned();
+        }
+        let token = if self.token.is_some() { "it does not take the `token`" } else { "it wants a `token`" };
+        let vouches = if self.ca.is_some() { "`tls.ca` does" } else { "the well-known authorities do" };
+        let certificate = format!("{vouches} not vouch for its certificate, or ");
+        let certificate = if self.url.starts_with(TLS) { &*certificate } else { "" };
+        format!("{} refuses the connection: {certificate}{token}", self.url)
+    }
+
     /// Reads the settings, collecting every problem in `fields`; `None` if there was any.
     pub(crate) fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let url = fields.text("url").required();
@@ -29,7 +45,7 @@ impl PulsarConfig {
         let token = fields.text("token").optional().map(str::to_owned);
         let ca = fields.section("tls", read_ca).optional();
         let url = url?;
-        if ca.is_some() && !url.starts_with("pulsar+ssl://") {
+        if ca.is_some() && !url.starts_with(TLS) {
             fields.refuse_value("tls", "needs a `url` that begins with `pulsar+ssl://`");
             return None;
         }
@@ -51,7 +67,7 @@ fn read_ca(fields: &mut Fields<'_>) -> Option<Option<Vec<u8>>> {
 /// What is wrong with the broker's address, if anything, for a person.
 fn check_url(url: &str) -> Result<(), String> {
     let wrong = || format!("`{url}`: expected `pulsar://host:port` or `pulsar+ssl://host:port`");
-    let address = url.strip_prefix("pulsar://").or_else(|| url.strip_prefix("pulsar+ssl://")).ok_or_else(wrong)?;
+    let address = url.strip_prefix("pulsar://").or_else(|| url.strip_prefix(TLS)).ok_or_else(wrong)?;
     let (host, port) = address.trim_end_matches('/').rsplit_once(':').ok_or_else(wrong)?;
     let is_bare_v6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
     if host.is_empty() || is_bare_v6 || host.contains(['/', ',', ' ', '@', '?', '#']) {
@@ -79,6 +95,17 @@ mod tests {
 
     fn read<const N: usize>(settings: &[(&str, &str); N]) -> Result<PulsarConfig, String> {
         decode(&Node::from(settings), "p", PulsarConfig::read).map_err(|problems| format!("{problems:?}"))
+    }
+
+    #[test]
+    fn a_refused_connection_is_explained() {
+        let plain = PulsarConfig { url: "pulsar://h:1".into(), token: None, ca: None };
+        assert_eq!(plain.explain("Connection error: no route"), "Connection error: no route");
+        let refused = "Connection error: fatal error when connecting to the Pulsar server";
+        assert_eq!(plain.explain(refused), "pulsar://h:1 refuses the connection: it wants a `token`");
+        let all = PulsarConfig { url: "pulsar+ssl://h:1".into(), token: Some("t".into()), ca: Some(Vec::new()) };
+        let says = "`tls.ca` does not vouch for its certificate, or it does not take the `token`";
+        assert_eq!(all.explain(refused), format!("pulsar+ssl://h:1 refuses the connection: {says}"));
     }
 
     #[test]

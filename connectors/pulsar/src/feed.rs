@@ -93,6 +93,7 @@ impl Feed {
                         return record;
                     }
                 }
+                Ok(Some(Err(problem))) if self.client.is_unreadable(&self.name, &problem) => {}
                 Ok(Some(Err(problem))) => self.give_up(&problem.to_string()),
                 Ok(None) => self.give_up("it has ended"),
                 Err(_) => self.ask().await,

@@ -5,7 +5,7 @@
 //! 1. [`config`] and `naming`: what may be configured, what a topic may be called;
 //! 2. `client`: the crate's client, and whether the broker answers;
 //! 3. `publish`: from a batch to outcomes; `message`: from an event to a message; `partition`: where an event goes; `options`: how it is
-//!    sent; `producers`: who sends it;
+//!    sent; `producers`: who sends it, and `schema`: what of;
 //! 4. `metadata`: topics, partitions, and where they begin and end; `decode`: from a message to a record;
 //! 5. `feed`: one partition, read whatever happens; `reader`: one reader, who follows `live` (one feed of each partition for all) or has
 //!    a `replay` of its own;
@@ -13,7 +13,10 @@
 //!
 //! *Confirmed* means: the broker's send receipt, that is, on the bookies. README.md tells what the crate does not do by itself.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use async_trait::async_trait;
 use meshgate_api::{
@@ -42,6 +45,7 @@ mod producers;
 mod publish;
 mod reader;
 mod replay;
+mod schema;
 
 use client::Client;
 pub use config::PulsarConfig;
@@ -76,6 +80,10 @@ impl Kind for PulsarKind {
 
     fn topic_naming(&self) -> TopicNaming {
         naming::topic_name
+    }
+
+    fn optional_topic_naming(&self) -> TopicNaming {
+        naming::optional_topic_name
     }
 
     fn destination(&self, fields: &mut Fields<'_>) -> Option<Options> {
@@ -153,7 +161,8 @@ impl Connector for PulsarConnector {
 
     fn gauges(&self) -> Vec<(&'static str, u64)> {
         let readers = self.context.limits.readers.saturating_sub(self.reading.permits.available_permits());
-        let mut all = vec![("private_readers", readers as u64)];
+        let unreadable = self.client.unreadable.load(Relaxed);
+        let mut all = vec![("private_readers", readers as u64), ("unreadable_messages", unreadable)];
         all.extend(self.publisher.figures());
         all.extend(self.reading.live.figures());
         all.extend(self.groups.figures());

@@ -108,6 +108,7 @@ async fn first(client: &Arc<Client>, lane: &Lane, end: Place, millis: u64) -> Re
                     return Ok(end);
                 }
             }
+            Ok(Some(Err(problem))) if client.is_unreadable(&lane.name(), &problem) => {}
             Ok(Some(Err(problem))) => return Err(problem.to_string()),
             Ok(None) => return Err(format!("the reader of {} has ended", lane.name())),
             Err(_) => return Ok(end), // retention has left none

@@ -18,28 +18,42 @@ const REFUSED: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'/').add
 /// The topic's full name, `persistent://TENANT/NAMESPACE/NAME`: the namespace is added where it is missing, and what a name cannot hold is
 /// percent-encoded. An error is for a person.
 pub(crate) fn topic_name(topic: &str) -> Result<Cow<'_, str>, String> {
-    if topic.starts_with(NON_PERSISTENT) {
+    if !is_kept(topic) {
         return Err(format!(
-            "`{topic}`: what a non-persistent topic takes is not stored, so nothing could be confirmed"
+            "`{topic}`: what a non-persistent topic takes is not stored, so the destination must say `required: false`"
         ));
     }
-    let path = topic.strip_prefix(PERSISTENT);
+    full_name(topic, PERSISTENT)
+}
+
+/// The same for a destination that is not required: the topic may be one that stores nothing.
+pub(crate) fn optional_topic_name(topic: &str) -> Result<Cow<'_, str>, String> {
+    full_name(topic, if is_kept(topic) { PERSISTENT } else { NON_PERSISTENT })
+}
+
+/// Whether what such a topic takes is stored.
+pub(crate) fn is_kept(topic: &str) -> bool {
+    !topic.starts_with(NON_PERSISTENT)
+}
+
+fn full_name<'t>(topic: &'t str, scheme: &str) -> Result<Cow<'t, str>, String> {
+    let path = topic.strip_prefix(scheme);
     let (namespace, name) = match path {
-        Some(path) => split(path).ok_or_else(|| format!("`{topic}`: expected `{PERSISTENT}TENANT/NAMESPACE/NAME`"))?,
+        Some(path) => split(path).ok_or_else(|| format!("`{topic}`: expected `{scheme}TENANT/NAMESPACE/NAME`"))?,
         None => (DEFAULT_NAMESPACE, topic),
     };
     if name.is_empty() {
         return Err("a Pulsar topic's name must not be empty".into());
     }
     let encoded = Cow::from(utf8_percent_encode(name, REFUSED));
-    let length = PERSISTENT.len() + namespace.len() + encoded.len();
+    let length = scheme.len() + namespace.len() + encoded.len();
     if length > LONGEST {
         let start: String = topic.chars().take(32).collect();
         return Err(format!("a Pulsar topic's full name has at most {LONGEST} bytes, that of `{start}…` has {length}"));
     }
     match (path, encoded) {
         (Some(_), Cow::Borrowed(_)) => Ok(Cow::Borrowed(topic)),
-        (_, encoded) => Ok(Cow::Owned(format!("{PERSISTENT}{namespace}{encoded}"))),
+        (_, encoded) => Ok(Cow::Owned(format!("{scheme}{namespace}{encoded}"))),
     }
 }
 
@@ -85,7 +99,7 @@ mod tests {
             ("persistent://a/b/", Err("empty")),
             ("persistent://a/b", Err("expected `persistent://TENANT/NAMESPACE/NAME`")),
             ("persistent:////c", Err("expected")),
-            ("non-persistent://a/b/c", Err("not stored")),
+            ("non-persistent://a/b/c", Err("must say `required: false`")),
             (&format!("{long}x"), Err("at most 1024")),
         ];
         for (topic, expected) in table {
@@ -94,6 +108,14 @@ mod tests {
                 (Err(problem), Err(expected)) => assert!(problem.contains(expected), "{topic}: {problem}"),
                 (found, _) => panic!("{topic}: {found:?}"),
             }
+        }
+        let table = [
+            ("non-persistent://a/b/c d", "non-persistent://a/b/c%20d"),
+            ("persistent://a/b/c", "persistent://a/b/c"),
+            ("c", "persistent://public/default/c"),
+        ];
+        for (topic, name) in table {
+            assert_eq!(optional_topic_name(topic).expect("it need not be kept"), name);
         }
         let full = topic_name(&long).expect("just fits");
         assert_eq!(topic_name(&full).expect("a name is its own"), full);

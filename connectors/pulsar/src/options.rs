@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use meshgate_api::{connector::Options, settings::Fields};
-use pulsar::{ProducerOptions, compression::Compression};
+use pulsar::{ProducerOptions, compression::Compression, message::proto::Schema};
 
 /// Bytes of messages that go into one batch; one more may go over it.
 pub(crate) const BATCH_BYTES: usize = 128 << 10;
@@ -21,11 +21,11 @@ enum Algorithm {
     Lz4,
     Zlib,
     Zstd,
-    Snappy,
 }
 
-const ALGORITHMS: [(&str, Algorithm); 4] =
-    [("lz4", Algorithm::Lz4), ("zlib", Algorithm::Zlib), ("zstd", Algorithm::Zstd), ("snappy", Algorithm::Snappy)];
+/// Not Snappy: the crate writes it in frames, which no other client can read. They drop such messages.
+const ALGORITHMS: [(&str, Algorithm); 3] =
+    [("lz4", Algorithm::Lz4), ("zlib", Algorithm::Zlib), ("zstd", Algorithm::Zstd)];
 
 impl Sending {
     /// Reads the keys of a destination; `None` if there are none.
@@ -48,14 +48,14 @@ impl Sending {
     }
 
     /// The same for the crate.
-    pub(crate) fn producer(self) -> ProducerOptions {
+    pub(crate) fn producer(self, schema: Option<Schema>) -> ProducerOptions {
         let compression = self.compression.map(|algorithm| match algorithm {
             Algorithm::Lz4 => Compression::Lz4(Default::default()),
             Algorithm::Zlib => Compression::Zlib(Default::default()),
             Algorithm::Zstd => Compression::Zstd(Default::default()),
-            Algorithm::Snappy => Compression::Snappy(Default::default()),
         });
         ProducerOptions {
+            schema,
             compression,
             batch_size: self.batch.map(|(events, _)| events),
             batch_byte_size: self.batch.map(|_| BATCH_BYTES),

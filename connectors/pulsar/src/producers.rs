@@ -3,7 +3,11 @@
 //! Each runtime has a client of the crate and producers of its own: what is published on one of the gateway's workers is sent, and its
 //! receipt received, on that worker. To go over to another thread and back cost a third of a publish.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use meshgate_api::Str;
 use parking_lot::RwLock;
@@ -14,6 +18,7 @@ use crate::{
     client::{Broker, Client},
     naming::partition_name,
     options::Sending,
+    schema::{self, Form},
 };
 
 /// The topics of one runtime.
@@ -46,7 +51,34 @@ pub(crate) struct Partition {
     pub(crate) name: String,
     sending: Sending,
     /// Who has it hands over the next event: so the calls keep their order.
-    pub(crate) producer: Mutex<Option<Producer<TokioExecutor>>>,
+    pub(crate) producer: Mutex<Option<Sender>>,
+}
+
+/// A producer of the crate, and what it may be given.
+pub(crate) struct Sender {
+    pub(crate) producer: Producer<TokioExecutor>,
+    pub(crate) form: Form,
+    /// The topic has another schema by now: another producer is needed.
+    pub(crate) is_outdated: Arc<AtomicBool>,
+}
+
+impl Sender {
+    fn new(producer: Producer<TokioExecutor>, form: Form) -> Self {
+        Self { producer, form, is_outdated: Arc::default() }
+    }
+}
+
+/// Why there is no producer.
+pub(crate) enum NoSender {
+    Broker(Error),
+    /// The topic insists on a schema of this type.
+    Schema(&'static str),
+}
+
+impl From<Error> for NoSender {
+    fn from(problem: Error) -> Self {
+        Self::Broker(problem)
+    }
 }
 
 impl fmt::Debug for Partition {
@@ -92,14 +124,29 @@ impl Producers {
     }
 
     /// Makes a producer. To be called within the runtime.
-    pub(crate) async fn make(&self, client: &Client, partition: &Partition) -> Result<Producer<TokioExecutor>, Error> {
+    pub(crate) async fn make(&self, client: &Client, partition: &Partition) -> Result<Sender, NoSender> {
         let broker = self.broker.get_or_try_init(|| async { client.connect().await.map(Shown) }).await?.0.clone();
         let (name, sending) = (partition.name.clone(), partition.sending);
-        let making =
-            async move { Box::pin(broker.producer().with_topic(name).with_options(sending.producer()).build()).await };
         // In a task, which goes on whoever waits for it.
-        tokio::spawn(making).await.map_err(|_| Error::Executor)?
+        tokio::spawn(make(broker, name, sending)).await.map_err(|_| Error::Executor)?
     }
+}
+
+async fn make(broker: Broker, name: String, sending: Sending) -> Result<Sender, NoSender> {
+    let build = async |schema| {
+        let builder = broker.producer().with_topic(name.clone()).with_options(sending.producer(schema));
+        Box::pin(builder.build()).await
+    };
+    let refused = match build(None).await {
+        Ok(producer) => return Ok(Sender::new(producer, Form::Any)),
+        Err(problem) => problem,
+    };
+    if !schema::is_missed(&refused) {
+        return Err(refused.into());
+    }
+    let Some(schema) = schema::of_topic(&broker, &name).await? else { return Err(refused.into()) };
+    let form = Form::of(&schema).map_err(NoSender::Schema)?;
+    Ok(Sender::new(build(Some(schema)).await?, form))
 }
 
 impl Topic {

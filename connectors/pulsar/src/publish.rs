@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread::{self, ThreadId},
     time::Duration,
@@ -32,9 +32,11 @@ use tokio::{
 use crate::{
     client::{Client, server_error},
     message::message,
+    naming::is_kept,
     options::{BATCH_BYTES, Sending},
     partition,
-    producers::{Partition, Producers, Topic},
+    producers::{NoSender, Partition, Producers, Topic},
+    schema,
 };
 
 /// The largest message that a broker takes unless it is configured otherwise, less room for the rest of its frame.
@@ -57,7 +59,7 @@ pub(crate) struct Publisher {
 /// One event of a batch: what is known of it, or the receipt that is awaited.
 enum Fate {
     Known(Outcome),
-    Pending { topic: Str, partition: u32, receipt: SendFuture, held: Held },
+    Pending { topic: Str, partition: u32, receipt: SendFuture, is_outdated: Arc<AtomicBool>, held: Held },
 }
 
 /// Counts an event as long as it is in flight.
@@ -127,22 +129,51 @@ impl Publisher {
         let chosen = partition::choose(outbound, count, || self.spread.fetch_add(1, Relaxed));
         let partition = &topic.partitions[chosen as usize];
         let late = |_| self.unavailable("earlier events wait for their producer");
-        let mut producer = timeout_at(deadline, partition.producer.lock()).await.map_err(late)?;
-        let refused = |problem| refusal(partition, &problem).unwrap_or_else(|| self.unavailable(&problem.to_string()));
-        let producer = match &mut *producer {
-            Some(producer) => producer,
+        let mut slot = timeout_at(deadline, partition.producer.lock()).await.map_err(late)?;
+        slot.take_if(|sender| sender.is_outdated.load(Relaxed));
+        let sender = match &mut *slot {
+            Some(sender) => sender,
             none => {
                 self.check_link()?;
-                none.insert(producers.make(&self.client, partition).await.map_err(refused)?)
+                let made = producers.make(&self.client, partition).await;
+                none.insert(made.map_err(|why| self.refusal(partition, &why))?)
             }
         };
+        if let Err(problem) = sender.form.check(&message.payload) {
+            let detail = format!("Pulsar topic {} {problem}", partition.name);
+            return Err(Outcome::rejected(Rejection::BadEvent, detail));
+        }
         let held = Held::new(&self.in_flight);
-        let receipt = Box::pin(producer.send_non_blocking(message)).await.map_err(refused)?;
-        Ok(Fate::Pending { topic: outbound.topic.clone(), partition: partition.number, receipt, held })
+        let receipt = match Box::pin(sender.producer.send_non_blocking(message)).await {
+            Ok(receipt) => receipt,
+            Err(problem) if schema::is_missed(&problem) => {
+                sender.is_outdated.store(true, Relaxed);
+                return Err(self.unavailable(&format!("the schema of {} has changed: send it again", partition.name)));
+            }
+            Err(problem) => return Err(self.refusal(partition, &problem.into())),
+        };
+        let is_outdated = sender.is_outdated.clone();
+        Ok(Fate::Pending { topic: outbound.topic.clone(), partition: partition.number, receipt, is_outdated, held })
     }
 
     fn check_link(&self) -> Result<(), Outcome> {
         if self.client.link.is_up() { Ok(()) } else { Err(self.unavailable(&self.client.link.detail())) }
+    }
+
+    /// The outcome of an event that was not handed over.
+    fn refusal(&self, partition: &Partition, why: &NoSender) -> Outcome {
+        match why {
+            NoSender::Broker(problem) => {
+                refusal(partition, problem).unwrap_or_else(|| self.unavailable(&problem.to_string()))
+            }
+            NoSender::Schema(kind) => Outcome::rejected(
+                Rejection::BadEvent,
+                format!(
+                    "Pulsar topic {} insists on its {kind} schema: events are written with JSON and text schemas only",
+                    partition.name
+                ),
+            ),
+        }
     }
 
     fn unavailable(&self, why: &str) -> Outcome {
@@ -209,20 +240,25 @@ impl Publisher {
 
 impl Fate {
     async fn outcome(self) -> Outcome {
-        let (topic, partition, receipt, held) = match self {
-            Self::Known(outcome) => return outcome,
-            Self::Pending { topic, partition, receipt, held } => (topic, partition, receipt, held),
-        };
-        let outcome = match receipt.await {
-            Ok(receipt) => stored(topic, partition, &receipt),
-            Err(problem) => unanswered(&topic, &problem),
-        };
-        drop(held);
-        outcome
+        match self {
+            Self::Known(outcome) => outcome,
+            Self::Pending { topic, partition, receipt, is_outdated, held: _held } => match receipt.await {
+                Ok(receipt) => stored(topic, partition, &receipt),
+                Err(problem) => {
+                    is_outdated.fetch_or(schema::is_missed(&problem), Relaxed);
+                    unanswered(&topic, &problem)
+                }
+            },
+        }
     }
 }
 
 fn stored(topic: Str, partition: u32, receipt: &CommandSendReceipt) -> Outcome {
+    if !is_kept(&topic) {
+        return Outcome::unknown(format!(
+            "Pulsar topic {topic}: who listened has it, and nobody else: it is not stored"
+        ));
+    }
     match &receipt.message_id {
         // The broker names no place for what it takes for a duplicate.
         Some(id) if id.ledger_id != u64::MAX && id.entry_id != u64::MAX => {
@@ -238,7 +274,7 @@ fn stored(topic: Str, partition: u32, receipt: &CommandSendReceipt) -> Outcome {
 /// unless an earlier try would have been refused just so.
 fn unanswered(topic: &str, problem: &Error) -> Outcome {
     match server_error(problem) {
-        Some((kind @ (ServerError::NotAllowedError | ServerError::IncompatibleSchema), text)) => {
+        Some((kind @ ServerError::NotAllowedError, text)) => {
             Outcome::rejected(Rejection::BadEvent, format!("Pulsar topic {topic}: {} {text}", kind.as_str_name()))
         }
         _ => Outcome::unknown(format!("Pulsar topic {topic}: no receipt came: {problem}")),

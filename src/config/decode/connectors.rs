@@ -3,6 +3,7 @@
 use meshgate_api::{
     connector::{Capabilities, Configured, KeptHeaders, Kind, Options},
     settings::{Fields, Problems},
+    topic::TopicNaming,
 };
 
 use crate::{config::Connector, router::spec::ConnectorSpec};
@@ -61,7 +62,8 @@ pub(super) fn draft<'k>(
     }
     let can = kind.capabilities();
     let capabilities = configured.as_ref().map_or(can, |configured| configured.capabilities(can));
-    let spec = ConnectorSpec { name: name.into(), capabilities, topic_naming: kind.topic_naming() };
+    let (topic_naming, optional_topic_naming) = (kind.topic_naming(), kind.optional_topic_naming());
+    let spec = ConnectorSpec { name: name.into(), capabilities, topic_naming, optional_topic_naming };
     Some(Draft { spec, kind: Some(*kind), configured })
 }
 
@@ -86,5 +88,6 @@ fn unknown(name: &str) -> ConnectorSpec {
         keys: true,
         durable: true,
     };
-    ConnectorSpec { name: name.into(), capabilities, topic_naming: |topic| Ok(topic.into()) }
+    let any: TopicNaming = |topic| Ok(topic.into());
+    ConnectorSpec { name: name.into(), capabilities, topic_naming: any, optional_topic_naming: any }
 }

@@ -143,3 +143,15 @@ fn all_problems_at_once() {
     ];
     assert_eq!(paths, expected.map(|path| format!("routes[1].{path}")));
 }
+
+#[test]
+fn what_is_not_required_may_go_to_topics_that_keep_nothing() {
+    refused(route("r", "a", [to("mqtt", "a+b")]), "routes[0].to[0].topic", "holds no `+`");
+    refused(tap(route("r", "a", [required(to("mqtt", "a+b"))])), "routes[0].to[0].topic", "holds no `+`");
+    router(&[route("r", "a", [to("memory", "a"), optional(to("mqtt", "a+b"))])]);
+    router(&[tap(route("r", "a", [to("mqtt", "a+b")]))]);
+}
+
+fn required(spec: DestinationSpec) -> DestinationSpec {
+    DestinationSpec { required: Some(true), ..spec }
+}

@@ -74,7 +74,12 @@ fn gateway(answers: &[Outcome]) -> (Arc<Gateway>, Arc<Scripted>) {
         to: vec![DestinationSpec { connector: "c".into(), topic: channel.into(), ..DestinationSpec::default() }],
         ..RouteSpec::default()
     };
-    let spec = ConnectorSpec { name: "c".into(), capabilities: CAPABILITIES, topic_naming: |topic| Ok(topic.into()) };
+    let spec = ConnectorSpec {
+        name: "c".into(),
+        capabilities: CAPABILITIES,
+        topic_naming: |topic| Ok(topic.into()),
+        optional_topic_naming: |topic| Ok(topic.into()),
+    };
     let router = Router::compile(&[route("sink"), route("dead")], &[spec]).expect("good routes");
     let connector = Arc::new(Scripted { answers: Mutex::new(answers.to_vec().into()), given: Mutex::default() });
     let named = NamedConnector { name: "c".into(), kind: "scripted", required: true, connector: connector.clone() };

@@ -105,6 +105,8 @@ impl Reading {
                 Some(place) = self.settled.recv() => self.acknowledge(place).await?,
                 message = self.consumer.next(), if has_room => match message {
                     Some(Ok(message)) => self.take(message),
+                    // Nobody has confirmed it: the broker keeps it for the group.
+                    Some(Err(problem)) if self.local.client.is_unreadable(&self.lane.name(), &problem) => {}
                     Some(Err(problem)) => return Err(Broken(problem.to_string())),
                     None => return Err(Broken("it has ended".into())),
                 },

@@ -4,18 +4,26 @@
 #[path = "../real/broker.rs"]
 mod broker;
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use broker::{Broker, fresh_name};
 use meshgate_api::{
     Str,
-    connector::{Connector, Limits},
+    connector::{Connector, Limits, Start},
+    topic::TopicSet,
 };
 use meshgate_conformance::{
-    Fixture,
-    faults::{Faults, run_script},
+    Fixture, PATIENCE,
+    faults::{Faults, alone, run_script},
+    groups, ids, store_ids,
 };
+use reqwest::Method;
+use tokio::time::sleep;
 
 struct Suite {
     broker: Broker,
@@ -71,3 +79,51 @@ impl Faults for Suite {
 }
 
 meshgate_conformance::faults!(suite);
+
+/// Topics that a group's members want no more, and want again before the topic's consumer has noticed: while the broker is frozen, the
+/// consumer waits for it. A second one beside it would have its events confirmed to nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_given_back_has_one_consumer() {
+    let _alone = alone().await;
+    let suite = suite().await;
+    let [topic, other] = ["kept", "other"].map(fresh_name);
+    for topic in [&topic, &other] {
+        suite.broker.create(topic, 1).await;
+    }
+    let join = async |topic: &Str| {
+        groups::join(&*suite.connector, TopicSet::one(topic.clone()), Start::Earliest, "given-back").await
+    };
+    let mut member = join(&topic).await;
+    suite.broker("pause").await;
+    sleep(Duration::from_secs(12)).await; // by now all that was asked has been given up, and the consumer is being made anew
+    let taken_away = join(&other).await;
+    sleep(Duration::from_secs(3)).await;
+    drop((taken_away, join(&topic).await));
+    suite.broker("resume").await;
+
+    let deadline = Instant::now() + PATIENCE;
+    while !suite.connector.health().up {
+        assert!(Instant::now() < deadline, "the connector is up in time");
+        sleep(Duration::from_millis(20)).await;
+    }
+    sleep(Duration::from_secs(5)).await; // whatever consumers there are have come
+    store_ids(&*suite.connector, &topic, ids("event", 100)).await;
+    let mut missing: BTreeSet<_> = ids("event", 100).into_iter().collect();
+    while !missing.is_empty() {
+        let held = groups::hold(&mut *member, 1).await;
+        missing.remove(&groups::ids_of(&held)[0]);
+        groups::ack_all(held);
+    }
+    loop {
+        let stats = suite.broker.admin(Method::GET, &topic, "/stats", "").await;
+        let stats: serde_json::Value = serde_json::from_str(&stats).expect("JSON");
+        let group = &stats["subscriptions"]["given-back"];
+        let consumers = group["consumers"].as_array().map(Vec::len);
+        assert_eq!(consumers, Some(1), "{group}");
+        if group["msgBacklog"] == 0 {
+            return;
+        }
+        assert!(Instant::now() < deadline, "all is acknowledged in time: {group}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const NAMESPACE: &str = "persistent://public/default/";
 
 pub(crate) struct Broker {
-    url: String,
+    pub(crate) url: String,
     admin_url: String,
     client: Client,
 }
@@ -61,28 +61,32 @@ impl Broker {
         match partitions {
             1 => self.admin(Method::PUT, topic, "", "").await,
             many => self.admin(Method::PUT, topic, "/partitions", &many.to_string()).await,
-        }
+        };
     }
 
     pub(crate) async fn forget_records(&self, topic: &str) {
-        // Only ledgers that are closed are deleted.
-        self.admin(Method::PUT, topic, "/unload", "").await;
+        self.unload(topic).await; // only ledgers that are closed are deleted
         self.admin(Method::DELETE, topic, "/truncate", "").await;
     }
 
-    /// What the broker cannot do for the moment is asked for again: it serves a while before it can store anything.
-    async fn admin(&self, method: Method, topic: &str, what: &str, body: &str) {
-        let topic = topic.strip_prefix("persistent://").expect("a full name");
-        let url = format!("{}/admin/v2/persistent/{topic}{what}", self.admin_url);
+    /// Has the broker close the topic with all who use it, and load it again when the first comes back.
+    pub(crate) async fn unload(&self, topic: &str) {
+        self.admin(Method::PUT, topic, "/unload", "").await;
+    }
+
+    /// What the admin API answers about a topic. What the broker cannot do for the moment is asked for again: it serves a while before it
+    /// can store anything.
+    pub(crate) async fn admin(&self, method: Method, topic: &str, what: &str, body: &str) -> String {
+        let url = format!("{}/admin/v2/{}{what}", self.admin_url, topic.replacen("://", "/", 1));
         let deadline = Instant::now() + PATIENCE;
         loop {
             let request = self.client.request(method.clone(), &url).header("content-type", "application/json");
             let answer = request.body(body.to_owned()).send().await.expect("the broker answers");
             let status = answer.status();
-            if status.is_success() || status == StatusCode::CONFLICT {
-                return;
-            }
             let text = answer.text().await.unwrap_or_default();
+            if status.is_success() || status == StatusCode::CONFLICT {
+                return text;
+            }
             assert!(status.is_server_error() && Instant::now() < deadline, "{url}: {status} {text}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

@@ -1,6 +1,10 @@
 //! The connector against real Pulsar: `scripts/brokers up pulsar`, then `eval "$(scripts/brokers env)"`.
 
 mod broker;
+mod plain;
+mod schema;
+mod sending;
+mod unload;
 
 use std::sync::Arc;
 
