@@ -17,7 +17,7 @@ use meshgate_api::{
     Str,
     log::Log,
     position::{Place, Positions},
-    topic::TopicSet,
+    topic::{Interests, TopicSet},
 };
 use parking_lot::Mutex;
 use tokio::{task::JoinHandle, time::sleep};
@@ -45,8 +45,8 @@ pub(crate) struct Live {
 #[derive(Debug, Default)]
 struct State {
     open: HashMap<Lane, Open>,
-    /// What readers stand for, and how many each.
-    standing: Vec<(TopicSet, usize)>,
+    /// What readers stand for.
+    standing: Interests,
 }
 
 /// An open partition.
@@ -85,7 +85,7 @@ impl Live {
         let mut state = self.state.lock();
         for lane in lanes {
             // One that a standing reader does not know yet is opened at its start.
-            if !state.open.contains_key(lane) && !state.is_wanted(&lane.topic) {
+            if !state.open.contains_key(lane) && !state.standing.contain(&lane.topic) {
                 let end = ends.get(&lane.topic, lane.number()).unwrap_or_default();
                 self.open_one(&mut state, lane.clone(), end);
             }
@@ -113,23 +113,20 @@ impl Live {
     /// From now on, and as long as the answer lives, topics and partitions that join `topics` are opened at their start.
     pub(crate) fn stand(self: &Arc<Self>, topics: TopicSet) -> Standing {
         let mut state = self.state.lock();
-        match state.standing.iter_mut().find(|(known, _)| *known == topics) {
-            Some((_, readers)) => *readers += 1,
-            None => state.standing.push((topics.clone(), 1)),
-        }
+        state.standing.add(&topics);
         Standing { topics, live: self.clone() }
     }
 
     /// What standing readers want and is not open has appeared since they stand.
     pub(crate) async fn open_what_appeared(&self) {
-        let wanted = self.state.lock().wanted();
+        let wanted = self.state.lock().standing.all();
         if wanted == TopicSet::default() || !self.client.link.is_up() {
             return;
         }
         let Ok(listing) = list(&self.client, &wanted).await else { return }; // it is asked again soon
         let mut state = self.state.lock();
         for lane in lanes(&listing) {
-            if !state.open.contains_key(&lane) && state.is_wanted(&lane.topic) {
+            if !state.open.contains_key(&lane) && state.standing.contain(&lane.topic) {
                 self.open_one(&mut state, lane, Place::default());
             }
         }
@@ -140,7 +137,7 @@ impl Live {
         let State { open, standing } = &mut *state;
         let mut unread: Vec<Str> = Vec::new();
         for (lane, open) in open.iter_mut() {
-            if standing.iter().any(|(topics, _)| topics.contains(&lane.topic)) {
+            if standing.contain(&lane.topic) {
                 open.unread_since = None;
             } else if open.unread_since.get_or_insert_with(Instant::now).elapsed() >= LINGER {
                 unread.push(lane.topic.clone());
@@ -169,22 +166,6 @@ impl Live {
     }
 }
 
-impl State {
-    /// What all stand for, so that each namespace is asked once.
-    fn wanted(&self) -> TopicSet {
-        let mut all = TopicSet::default();
-        for (topics, _) in &self.standing {
-            all.names.extend_from_slice(&topics.names);
-            all.patterns.extend_from_slice(&topics.patterns);
-        }
-        all
-    }
-
-    fn is_wanted(&self, topic: &str) -> bool {
-        self.standing.iter().any(|(topics, _)| topics.contains(topic))
-    }
-}
-
 /// A reader's interest in the topics of its set.
 #[derive(Debug)]
 pub(crate) struct Standing {
@@ -195,11 +176,6 @@ pub(crate) struct Standing {
 impl Drop for Standing {
     fn drop(&mut self) {
         let mut state = self.live.state.lock();
-        if let Some(at) = state.standing.iter().position(|(known, _)| *known == self.topics) {
-            state.standing[at].1 -= 1;
-            if state.standing[at].1 == 0 {
-                state.standing.swap_remove(at);
-            }
-        }
+        state.standing.remove(&self.topics);
     }
 }

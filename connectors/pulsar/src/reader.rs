@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use meshgate_api::{
-    connector::{Deliveries, Delivery, ReadError, Start, SubscribeRequest, Subscription},
+    connector::{Deliveries, ReadError, Start, SubscribeRequest, Subscription},
     log::{Follower, Records},
     position::{Place, Position, Positions},
     topic::TopicSet,
@@ -123,7 +123,7 @@ impl Reading {
     fn source(&self, topics: &TopicSet, spot: &Spot) -> Result<Source, ReadError> {
         let existing = spot.positions.iter().filter(|at| spot.ends.get(&at.topic, at.partition).is_some());
         let existing: Positions = existing.cloned().collect();
-        if let Some(follower) = self.follow(topics, &existing, &existing) {
+        if let Some(follower) = self.live.log.follow_on(topics, &existing, &existing) {
             return Ok(Source::Live(follower));
         }
         let busy = |_| ReadError::Busy {
@@ -131,17 +131,6 @@ impl Reading {
         };
         let permit = self.permits.clone().try_acquire_owned().map_err(busy)?;
         Ok(Source::Replay(Box::new(Replay::start(&self.client, &spot.lanes, existing, permit))))
-    }
-
-    /// Follows the live buffer if it holds all from `positions` on, of each partition that is in `read` as well: one that is closed now
-    /// may be opened anew further on.
-    fn follow(&self, topics: &TopicSet, positions: &Positions, read: &Positions) -> Option<Follower> {
-        let mut open = 0;
-        let follower = self.live.log.follow(topics.clone(), |lane| {
-            open += usize::from(read.get(lane.topic, lane.partition).is_some());
-            positions.get(lane.topic, lane.partition).unwrap_or_default() // what is not named is read from its start
-        });
-        follower.ok().filter(|_| open == read.len())
     }
 }
 
@@ -214,14 +203,13 @@ impl Reader {
 
     fn deliver(&mut self, records: Records, at_end: bool) -> Deliveries {
         records.iter().for_each(|record| self.positions.advance(&record.position, record.next));
-        let deliveries = records.into_iter().map(|record| Delivery { record, settler: None }).collect();
-        Deliveries { deliveries, at_end }
+        Deliveries::unsettled(records, at_end)
     }
 
     /// Goes over from a private reader to the live buffer if that holds all from here on.
     fn join_live(&mut self) {
         let Source::Replay(replay) = &self.source else { return };
-        if let Some(follower) = self.reading.follow(&self.topics, &self.positions, replay.partitions()) {
+        if let Some(follower) = self.reading.live.log.follow_on(&self.topics, &self.positions, replay.partitions()) {
             self.source = Source::Live(follower);
         } else if self.has_reached_ends() {
             self.source = Source::Nothing; // the live buffer begins after the end that was known: ask for it anew
@@ -229,9 +217,7 @@ impl Reader {
     }
 
     fn has_reached_ends(&self) -> bool {
-        let has_reached =
-            |end: &Position| self.positions.get(&end.topic, end.partition).unwrap_or_default() >= end.place;
-        self.ends.iter().all(has_reached)
+        self.positions.have_reached(&self.ends)
     }
 }
 

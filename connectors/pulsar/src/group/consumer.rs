@@ -53,7 +53,7 @@ impl Reading {
     /// Subscribes. A subscription that is new begins at `from`.
     pub(super) async fn begin(local: Arc<Local>, lane: Lane, from: InitialPosition) -> Result<Self, String> {
         let consumer = subscribe(&local, &lane, from).await?;
-        let origin = Origin::new(&local.client.connector, lane.topic.clone(), lane.number());
+        let origin = Origin::new(&local.keeper.client.connector, lane.topic.clone(), lane.number());
         let settled = open(&local, &lane);
         Ok(Self { local, lane, origin, consumer, entries: Entries::default(), settled })
     }
@@ -61,7 +61,8 @@ impl Reading {
     /// Until the group is over, or its members do not want the topic any more.
     pub(super) async fn run(mut self, over: watch::Receiver<()>) -> Lane {
         while let Err(Broken(reason)) = self.read(over.clone()).await {
-            let (connector, group, partition) = (&self.local.client.connector, &self.local.name, self.lane.name());
+            let (connector, group, partition) =
+                (&self.local.keeper.client.connector, &self.local.name, self.lane.name());
             warn!(%connector, %group, partition, "the Pulsar consumer is made anew: {reason}");
             // What members have stays theirs. Here it is left out when it comes again; elsewhere it may come as well.
             loop {
@@ -83,18 +84,18 @@ impl Reading {
     }
 
     fn is_wanted(&self) -> bool {
-        self.local.topics.lock().contains(&self.lane.topic)
+        self.local.reads(&self.lane.topic)
     }
 
     fn close(&self) {
         let name = (self.lane.topic.clone(), self.lane.number());
         self.local.group.close(&name.0, name.1);
-        self.local.door.settled.lock().remove(&name);
-        self.local.backlogs.lock().remove(&self.lane);
+        self.local.keeper.settled.lock().remove(&name);
+        self.local.keeper.backlogs.lock().remove(&self.lane);
     }
 
     async fn read(&mut self, mut over: watch::Receiver<()>) -> Result<(), Broken> {
-        let mut changes = self.local.door.changes.subscribe();
+        let mut changes = self.local.keeper.changes.subscribe();
         let mut checks = interval(CHECKS);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while self.is_wanted() {
@@ -106,7 +107,7 @@ impl Reading {
                 message = self.consumer.next(), if has_room => match message {
                     Some(Ok(message)) => self.take(message),
                     // Nobody has confirmed it: the broker keeps it for the group.
-                    Some(Err(problem)) if self.local.client.is_unreadable(&self.lane.name(), &problem) => {}
+                    Some(Err(problem)) if self.local.keeper.client.is_unreadable(&self.lane.name(), &problem) => {}
                     Some(Err(problem)) => return Err(Broken(problem.to_string())),
                     None => return Err(Broken("it has ended".into())),
                 },
@@ -141,7 +142,7 @@ impl Reading {
             return Err(Broken(refused));
         }
         let backlog = stats.iter().filter_map(|stats| stats.msg_backlog).sum();
-        self.local.backlogs.lock().insert(self.lane.clone(), backlog);
+        self.local.keeper.backlogs.lock().insert(self.lane.clone(), backlog);
         Ok(())
     }
 
@@ -162,9 +163,9 @@ impl Reading {
 
 /// Opens the partition in the group anew; where what is settled of it comes.
 fn open(local: &Local, lane: &Lane) -> mpsc::Receiver<Place> {
-    let (sender, settled) = mpsc::channel(2 * local.client.limits.settled_window);
+    let (sender, settled) = mpsc::channel(2 * local.keeper.client.limits.settled_window);
     let at = Position { topic: lane.topic.clone(), partition: lane.number(), place: Place::default() };
-    local.door.settled.lock().insert((lane.topic.clone(), lane.number()), sender);
+    local.keeper.settled.lock().insert((lane.topic.clone(), lane.number()), sender);
     local.group.open(Resume::from(at));
     settled
 }
@@ -177,7 +178,7 @@ async fn subscribe(local: &Local, lane: &Lane, from: InitialPosition) -> Result<
         receiver_queue_size: Some(QUEUE),
         ..ConsumerOptions::default()
     };
-    let subscribe = local.client.begin(move |broker| async move {
+    let subscribe = local.keeper.client.begin(move |broker| async move {
         let consumer = broker.consumer().with_topic(name).with_subscription(group);
         let consumer = consumer.with_subscription_type(SubType::KeyShared).with_batch_size(QUEUE);
         consumer.with_options(options).build().await
