@@ -34,6 +34,19 @@ pub(super) struct Held {
     topics: HashMap<Str, Topic>,
     /// Those of them in which something waits.
     crowded: BTreeSet<Str>,
+    /// Bytes of records that may be held, settled ones not counted; the last one may go over it.
+    most: usize,
+    /// More has come over this connection: what comes now is not taken, and the broker sends it again over the next one.
+    is_full: bool,
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    Yes,
+    /// It was, and nothing more is.
+    Last,
+    No,
 }
 
 /// A packet that is not confirmed at the broker.
@@ -51,7 +64,7 @@ struct Topic {
 }
 
 impl Held {
-    pub(super) fn new(connector: Str, local: Arc<Local>) -> Self {
+    pub(super) fn new(connector: Str, local: Arc<Local>, most: usize) -> Self {
         Self {
             connector,
             local,
@@ -63,12 +76,9 @@ impl Held {
             packets: HashMap::new(),
             topics: HashMap::new(),
             crowded: BTreeSet::new(),
+            most,
+            is_full: false,
         }
-    }
-
-    /// Of records that are not settled.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
     }
 
     /// Records that are not settled.
@@ -84,6 +94,12 @@ impl Held {
     /// Another connection stands: what is not confirmed comes again over it.
     pub(super) fn begin(&mut self) {
         self.order.clear();
+        self.is_full = false;
+    }
+
+    /// All that was taken is confirmed, and there is more that was not.
+    pub(super) fn wants_the_rest(&self) -> bool {
+        self.is_full && self.order.is_empty() && self.bytes <= self.most
     }
 
     /// The broker knows these packets no more. Their records still go to members.
@@ -92,14 +108,16 @@ impl Held {
         self.packets.clear();
     }
 
-    /// False: it is here already, from a connection before.
-    pub(super) fn arrived(&mut self, arrival: Arrival) -> bool {
+    pub(super) fn arrived(&mut self, arrival: Arrival) -> Taken {
+        if self.is_full {
+            return Taken::No;
+        }
         let packet = arrival.packet;
         let digest = self.digest(&arrival);
         if packet != 0 {
             self.order.push_back(packet);
             if self.open.get(&packet).is_some_and(|open| open.digest == digest) {
-                return false;
+                return Taken::No; // it is here already, from a connection before
             }
         }
         self.number += 1;
@@ -119,7 +137,8 @@ impl Held {
             topic.waiting.push_back(record);
             self.deal(&name);
         }
-        true
+        self.is_full = self.bytes > self.most;
+        if self.is_full { Taken::Last } else { Taken::Yes }
     }
 
     /// Of all that stays the same when it is sent again. Two events may differ in their properties alone, and a broker that was killed may
@@ -127,24 +146,6 @@ impl Held {
     fn digest(&self, arrival: &Arrival) -> u64 {
         let properties = arrival.properties.as_ref().map(|properties| (&properties.content_type, &properties.user));
         self.hasher.hash_one((&arrival.topic, &arrival.payload, properties))
-    }
-
-    /// Gives up what no member has: the broker sends it again.
-    pub(super) fn give_back(&mut self) {
-        for name in std::mem::take(&mut self.crowded) {
-            let Some(topic) = self.topics.get_mut(&name) else { continue };
-            for record in std::mem::take(&mut topic.waiting) {
-                topic.unsettled -= 1;
-                self.bytes -= record.footprint();
-                if let Some(packet) = self.packets.remove(&record.position.place.offset) {
-                    self.open.remove(&packet);
-                }
-            }
-            if topic.unsettled == 0 {
-                self.topics.remove(&name);
-                self.local.group.close(&name, 0);
-            }
-        }
     }
 
     /// Gives members of a topic's records what there is room for.

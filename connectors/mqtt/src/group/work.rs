@@ -9,7 +9,10 @@ use std::{
 use meshgate_api::Str;
 use tokio::time::Instant;
 
-use super::{LINGER, Local, Phase, Served, closing, held::Held};
+use super::{
+    LINGER, Local, Phase, Served, closing,
+    held::{Held, Taken},
+};
 use crate::{
     client::{Arrival, Client, Heard, Line, Opener, Purpose, Welcome},
     naming,
@@ -33,7 +36,6 @@ pub(super) struct Work {
     opener: Opener,
     purpose: Purpose,
     connector: Str,
-    most: usize,
     local: Arc<Local>,
     served: Arc<Served>,
     lasts: bool,
@@ -57,6 +59,8 @@ struct Standing {
     /// shared subscriptions in it.
     confirmed: BTreeSet<String>,
     is_leaving: bool,
+    /// It ends, and another one begins.
+    is_turning: bool,
 }
 
 enum Asked {
@@ -70,9 +74,8 @@ impl Work {
         Self {
             opener,
             purpose,
-            held: Held::new(connector.clone(), local.clone()),
+            held: Held::new(connector.clone(), local.clone(), most),
             connector,
-            most,
             local,
             served,
             lasts,
@@ -115,22 +118,21 @@ impl Work {
         if self.standing.is_none() {
             return Ok(());
         }
-        let is_new = self.held.arrived(arrival);
-        self.confirm()?;
-        if is_new && self.held.bytes() > self.most { self.narrow() } else { Ok(()) }
+        if self.held.arrived(arrival) == Taken::Last {
+            self.narrow();
+        }
+        self.confirm()
     }
 
-    /// Larger events than were expected: over the next connection the broker may send fewer at once, and it has to send again what no
-    /// member has.
-    fn narrow(&mut self) -> Result<(), String> {
-        let unconfirmed = self.held.unconfirmed();
-        if unconfirmed <= 1 {
-            return Ok(());
-        }
-        let fewer = u16::try_from(unconfirmed / 2).unwrap_or(u16::MAX).max(1);
+    /// Larger events than were expected: over the next connection the broker may send fewer at once. Not every broker keeps to that when a
+    /// session goes on, so this connection stays until what was taken is confirmed: each one gets further.
+    fn narrow(&mut self) {
+        let fewer = u16::try_from(self.held.unconfirmed() / 2).unwrap_or(u16::MAX).max(1);
         self.purpose.receive = self.purpose.receive.min(fewer);
-        self.held.give_back();
-        Err(format!("its events are large: at most {fewer} are to come at once"))
+        tracing::warn!(
+            connector = %self.connector, group = %self.local.name, receive = self.purpose.receive,
+            "the broker sends more at once than a group may hold (twice `limits.ring`): the rest comes after that"
+        );
     }
 
     /// Confirms at the broker what is settled.
@@ -150,6 +152,16 @@ impl Work {
         let client = &standing.client;
         let rest = if lasts { Ok(()) } else { subscribed.iter().try_for_each(|filter| client.unsubscribe(filter)) };
         rest.and_then(|()| client.disconnect()).map_err(|_| "the connection cannot be ended in order".into())
+    }
+
+    /// Ends the connection behind all confirmations, so that the broker sends over the next one what was not taken.
+    fn turn(&mut self) -> Result<(), String> {
+        let is_due = self.held.wants_the_rest();
+        let Some(standing) = self.standing.as_mut().filter(|standing| is_due && !standing.is_turning) else {
+            return Ok(());
+        };
+        standing.is_turning = true;
+        standing.client.disconnect().map_err(|_| "the connection cannot be ended in order".into())
     }
 
     /// Whether the group is to end: the connector closes, or nobody has come back for long.
@@ -203,8 +215,13 @@ impl Duty for Work {
 
     fn joined(&mut self, client: &Client, welcome: Welcome) -> Result<(), String> {
         self.held.begin();
-        self.standing =
-            Some(Standing { client: client.clone(), asked: None, confirmed: BTreeSet::new(), is_leaving: false });
+        self.standing = Some(Standing {
+            client: client.clone(),
+            asked: None,
+            confirmed: BTreeSet::new(),
+            is_leaving: false,
+            is_turning: false,
+        });
         if !welcome.shares {
             let detail = "the MQTT broker has no shared subscriptions, which groups are made of".to_owned();
             self.local.phase.send_replace(Phase::Refused(detail));
@@ -269,15 +286,18 @@ impl Duty for Work {
             }
             return self.leave();
         }
+        self.turn()?;
         self.ask()
     }
 
     fn lost(&mut self, _: &mut Line, why: &str) {
         let standing = self.standing.take();
-        if standing.is_some_and(|standing| standing.is_leaving) || self.over {
+        if standing.as_ref().is_some_and(|standing| standing.is_leaving) || self.over {
             return self.end();
         }
-        tracing::warn!(connector = %self.connector, group = %self.local.name, "no connection for the group: {why}");
+        if !standing.is_some_and(|standing| standing.is_turning) {
+            tracing::warn!(connector = %self.connector, group = %self.local.name, "no connection for the group: {why}");
+        }
         self.local.phase.send_replace(Phase::Beginning);
     }
 
