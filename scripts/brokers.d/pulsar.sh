@@ -132,6 +132,16 @@ pulsar_ready() {
     python3 "$root/scripts/lib/pulsar_probe.py" --broker "$(pulsar_address "$1")" --admin "$(cat "$1/admin")" "${who[@]}" --within 1
 }
 
+# After a kill, parts of Pulsar may dispute its bookie's registration for as long as it runs, thousands of times a second, and half of
+# all new topics fail ("not enough non-faulty bookies"). One that was stopped in order begins without an old registration.
+pulsar_sound() {
+    local dir=$1 from changes
+    from=$(stat -c %s "$dir/log")
+    sleep 1
+    changes=$(tail -c "+$from" "$dir/log" | grep -c /ledgers/available/) || true
+    ((changes < 50))
+}
+
 # Of a broker that is given, whoever gives it says where its admin API is.
 pulsar_env() {
     printf 'export PULSAR_URL=%q\n' "$1"

@@ -1,4 +1,4 @@
-//! One subscriber of channels that live on several brokers: the merged stream, and a cursor that covers all of it.
+//! One subscriber of channels that live on several brokers: the merged stream, and a cursor that covers all that can be read again.
 
 use std::collections::BTreeSet;
 
@@ -14,20 +14,24 @@ use crate::harness::{
 };
 
 const EACH: usize = 20;
-const CHANNELS: [&str; 3] = ["kafka", "pulsar", "memory"];
+/// Named as their brokers; the last one cannot be read again.
+const CHANNELS: [&str; 4] = ["kafka", "pulsar", "memory", "mqtt"];
 
 async fn gateway() -> Gateway {
-    let (kafka, pulsar) = (bootstrap(), std::env::var("PULSAR_URL").expect("PULSAR_URL"));
-    let (in_kafka, in_pulsar) = (topic("federated", 3), fresh_name("federated"));
+    let given = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("needs all brokers: {name} is not set"));
+    let (kafka, pulsar, mqtt) = (bootstrap(), given("PULSAR_URL"), given("MQTT_ADDRESS"));
+    let (in_kafka, in_pulsar, in_mqtt) = (topic("federated", 3), fresh_name("federated"), fresh_name("federated"));
     let gateway = Gateway::start(&format!(
         r##"
 connectors:
   kafka: {{ kind: kafka, brokers: ["{kafka}"] }}
   pulsar: {{ kind: pulsar, url: "{pulsar}" }}
+  mqtt: {{ kind: mqtt, url: "mqtt://{mqtt}" }}
   memory: {{ kind: memory }}
 routes:
   - {{ channel: orders/kafka, to: [{{ connector: kafka, topic: {in_kafka} }}] }}
   - {{ channel: orders/pulsar, to: [{{ connector: pulsar, topic: {in_pulsar} }}] }}
+  - {{ channel: orders/mqtt, to: [{{ connector: mqtt, topic: {in_mqtt} }}] }}
   - {{ channel: "#", to: [{{ connector: memory, topic: "{{channel}}" }}] }}
 "##
     ));
@@ -45,6 +49,15 @@ async fn store(gateway: &Gateway, round: &str) -> BTreeSet<String> {
         }
     }
     all
+}
+
+/// What a cursor goes back to.
+fn kept(ids: &BTreeSet<String>) -> BTreeSet<String> {
+    ids.iter().filter(|id| !id.contains("mqtt")).cloned().collect()
+}
+
+fn both(one: &BTreeSet<String>, other: &BTreeSet<String>) -> BTreeSet<String> {
+    one.union(other).cloned().collect()
 }
 
 /// All of them, each once, and those of each channel in their order.
@@ -65,19 +78,30 @@ async fn one_stream_has_the_events_of_all_brokers_and_goes_on_by_one_cursor() {
     let first = store(&gateway, "a").await;
     check(&live.ids(first.len()).await, &first);
     check(&socket.ids(first.len()).await, &first);
+    let after_first = live.last_id.clone().expect("a cursor");
 
     let mut earliest = Stream::open(&gateway, "orders/**?from=earliest").await;
     let mut ids = earliest.ids(25).await;
-    let cursor = earliest.last_id.clone().expect("a cursor");
-    drop(earliest);
+    let in_between = earliest.last_id.clone().expect("a cursor");
+    drop((earliest, live, socket));
+
+    // While nobody reads: what is in MQTT alone goes by.
     let second = store(&gateway, "b").await;
-    let mut resumed = Stream::try_open(&gateway, "orders/**", Some(&cursor)).await.expect("a stream");
-    let all: BTreeSet<_> = first.union(&second).cloned().collect();
+    let mut resumed = Stream::try_open(&gateway, "orders/**", Some(&in_between)).await.expect("a stream");
+    let mut socket = Socket::open(&gateway, &format!("orders/**?role=subscribe&after={after_first}")).await;
+    let all = kept(&both(&first, &second));
     ids.extend(resumed.ids(all.len() - 25).await);
     check(&ids, &all);
+    check(&socket.ids(kept(&second).len()).await, &kept(&second));
+
+    // From then on both have all brokers' again.
+    let third = store(&gateway, "c").await;
+    check(&resumed.ids(third.len()).await, &third);
+    check(&socket.ids(third.len()).await, &third);
 
     let pages = Page::read(&gateway, "orders/**?from=earliest&limit=7").await.until_the_end(&gateway).await;
     let paged: Vec<_> = pages.iter().flat_map(|page| &page.events).map(|event| event["id"].clone()).collect();
+    let all = both(&all, &kept(&third));
     assert_eq!(paged.len(), all.len());
     assert!(paged.iter().all(|id| all.contains(id.as_str().expect("an id"))) && !paged.contains(&json!(null)));
 }

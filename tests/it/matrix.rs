@@ -121,7 +121,8 @@ async fn read(gateway: &Gateway, line: &Line, mut readers: Readers, count: usize
         seen.insert("page", by_id(pages.into_iter().flat_map(|page| page.events).collect()));
     }
     if let Some(native) = line.broker.native {
-        seen.insert("its own client", by_id(native(&line.topic, count).iter().map(Source::event).collect()));
+        let event = |source: &Source| source.event(line.broker.prefix);
+        seen.insert("its own client", by_id(native(&line.topic, count).iter().map(event).collect()));
     }
     seen
 }

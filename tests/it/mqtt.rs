@@ -1,5 +1,7 @@
 //! The gateway in front of a real Mosquitto, with plain MQTT programs on the other side.
 
+mod secured;
+
 use std::{env, process::Command, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -41,6 +43,12 @@ fn device(arguments: &[&str]) {
     run(Command::new("mosquitto_pub").args(["-h", &host, "-p", &port, "-q", "1"]).args(arguments));
 }
 
+/// What a program has printed at its end.
+async fn ended(child: std::process::Child) -> String {
+    let ended = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("no panic").expect("it ends");
+    String::from_utf8_lossy(&ended.stdout).trim().to_owned()
+}
+
 /// A program that waits for one message and prints it; once it listens.
 fn listener(arguments: &[&str]) -> std::process::Child {
     let (host, port) = address();
@@ -65,8 +73,7 @@ async fn devices_speak_through_the_gateway_as_if_it_were_not_there() {
     tokio::time::sleep(Duration::from_secs(1)).await; // it has no way to say that it listens
     let answer = gateway.client.post(gateway.channel_url(&format!("{base}/out"))).body("plain").send().await;
     assert_eq!(answer.expect("an answer").status(), 202);
-    let heard = tokio::task::spawn_blocking(|| heard.wait_with_output()).await.expect("no panic").expect("it ends");
-    assert_eq!(String::from_utf8_lossy(&heard.stdout).trim(), "plain");
+    assert_eq!(ended(heard).await, "plain");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,20 +131,21 @@ async fn a_standing_reader_goes_over_to_other_topics() {
 /// Devices here, a log there: what arrives while the gateway is down is read when it is back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bridge_from_devices_misses_nothing() {
+    // Also the group's name: the sessions that earlier runs have left at the broker have a share in groups of theirs.
     let base = fresh_name("edge");
     let routes = format!(
         "name: edge, channel: \"{base}/#\", to: [{{ connector: plant, topic: \"{{channel}}\" }}]
          name: log, channel: log, to: [{{ connector: memory, topic: log }}]"
     );
     let text = configuration(&format!(", client_id: \"{base}\""), &routes)
-        + &format!("subscriptions:\n  - {{ name: edge, channel: \"{base}/#\", sink: \"channel:log\" }}\n");
+        + &format!("subscriptions:\n  - {{ name: {base}, channel: \"{base}/#\", sink: \"channel:log\" }}\n");
     let gateway = gateway(&text).await;
     let topic = format!("{base}/1");
     eventually("the bridge stands", async || {
         device(&["-t", &topic, "-m", "first"]);
         let metrics = gateway.ask_admin("/metrics").await.text().await.expect("a body");
-        let figure = r#"meshgate_subscription_events_total{subscription="edge",outcome="delivered"} "#;
-        let (_, count) = metrics.split_once(figure)?;
+        let figure = format!(r#"meshgate_subscription_events_total{{subscription="{base}",outcome="delivered"}} "#);
+        let (_, count) = metrics.split_once(&figure)?;
         (!count.starts_with('0')).then_some(())
     })
     .await;
@@ -171,15 +179,27 @@ async fn the_broker_keeps_what_is_to_be_retained_and_sends_the_will() {
     let gateway = gateway(&configuration(&will, &routes)).await;
     gateway.store(&format!("{base}/passing"), "1").await;
     gateway.store(&format!("{base}/kept"), "2").await;
-    let printed = async |child: std::process::Child| {
-        let ended = tokio::task::spawn_blocking(|| child.wait_with_output()).await.expect("no panic").expect("it ends");
-        String::from_utf8_lossy(&ended.stdout).trim().to_owned()
-    };
     let late = listener(&["-t", &format!("{base}/#"), "-F", "%r %t %p"]);
-    assert_eq!(printed(late).await, format!("1 {base}/kept data"), "only what was to be retained");
+    assert_eq!(ended(late).await, format!("1 {base}/kept data"), "only what was to be retained");
     let left = listener(&["-t", &format!("{base}/will"), "-F", "%p"]);
     tokio::time::sleep(Duration::from_secs(1)).await; // it has no way to say that it listens
     gateway.signal("KILL");
-    assert_eq!(printed(left).await, "gone");
+    assert_eq!(ended(left).await, "gone");
     device(&["-t", &format!("{base}/kept"), "-r", "-n"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_end_sends_no_will() {
+    for version in [5, 4] {
+        let base = fresh_name("leaving");
+        let routes = format!("channel: \"{base}/a\", to: [{{ connector: plant, topic: \"{{channel}}\" }}]");
+        let will = format!(", version: {version}, will: {{ topic: \"{base}/will\", payload: gone }}");
+        let mut gateway = gateway(&configuration(&will, &routes)).await;
+        let heard = listener(&["-t", &format!("{base}/will"), "-F", "%p"]);
+        tokio::time::sleep(Duration::from_secs(1)).await; // it has no way to say that it listens
+        gateway.signal("TERM");
+        assert!(gateway.ended().await.success());
+        device(&["-t", &format!("{base}/will"), "-m", "nothing before this"]);
+        assert_eq!(ended(heard).await, "nothing before this", "MQTT {version}");
+    }
 }

@@ -33,6 +33,7 @@ use crate::{
     subscribe::no_replay,
 };
 
+mod held;
 mod work;
 use work::{Own, Work};
 

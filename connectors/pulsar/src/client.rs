@@ -36,7 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Any broker can say whether this topic has partitions, whether it exists or not.
 const QUESTION: &str = "persistent://public/default/meshgate";
 /// Requests of one connection that wait to be written. Who has one more waits for room.
-const OUTBOUND: usize = 256;
+pub(crate) const OUTBOUND: usize = 256;
+/// The same of a connection over which nothing is published.
+const UNUSED: usize = 1;
 
 /// The shared client.
 #[derive(Debug)]
@@ -106,6 +108,25 @@ impl Client {
         done.map_err(|problem| problem.to_string())?.map_err(|problem| problem.to_string())
     }
 
+    /// The same with a client of the crate that nothing else uses, for what consumes. Consumers of the crate that share a connection do not
+    /// all learn that it has ended: one takes note for all, and another that wants more messages then asks for them again and again, without
+    /// ever giving its thread away.
+    pub(crate) async fn begin_apart<T, F>(
+        self: &Arc<Self>,
+        make: impl FnOnce(Broker) -> F + Send + 'static,
+    ) -> Result<T, String>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        if self.broker().is_none() {
+            return Err(self.link.detail());
+        }
+        let client = self.clone();
+        let done = self.spawn(async move { make(client.connect(UNUSED).await?).await }).await;
+        done.map_err(|problem| problem.to_string())?.map_err(|problem| problem.to_string())
+    }
+
     /// The crate's client, once there has been a connection.
     pub(crate) fn broker(&self) -> Option<Broker> {
         self.broker.read().as_ref().map(|shown| shown.0.clone())
@@ -131,7 +152,7 @@ impl Client {
     /// Asks the broker, and connects first if need be.
     async fn look(self: Arc<Self>) {
         let Some(broker) = self.broker() else {
-            match self.connect().await {
+            match self.connect(OUTBOUND).await {
                 Ok(broker) => {
                     *self.broker.write() = Some(Shown(broker));
                     self.link.answered();
@@ -156,8 +177,8 @@ impl Client {
         }
     }
 
-    /// A connection of its own, whose tasks run in the runtime that this is called in.
-    pub(crate) async fn connect(&self) -> Result<Broker, Error> {
+    /// A connection of its own, whose tasks run in the runtime that this is called in; so many publishes may wait to be written.
+    pub(crate) async fn connect(&self, outbound: usize) -> Result<Broker, Error> {
         let connections = ConnectionRetryOptions {
             min_backoff: Duration::from_millis(50),
             max_backoff: Duration::from_millis(500),
@@ -174,7 +195,7 @@ impl Client {
         let mut builder = Pulsar::builder(&self.config.url, TokioExecutor)
             .with_connection_retry_options(connections)
             .with_operation_retry_options(operations)
-            .with_outbound_channel_size(OUTBOUND);
+            .with_outbound_channel_size(outbound);
         if let Some(token) = &self.config.token {
             builder = builder.with_auth(Authentication { name: "token".into(), data: token.clone().into_bytes() });
         }

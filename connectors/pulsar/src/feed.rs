@@ -146,7 +146,7 @@ pub(crate) enum From {
 }
 
 /// Makes one of the crate's readers, which holds up to `queue` messages twice.
-pub(crate) async fn open(client: &Client, name: String, from: From, queue: u32) -> Result<BrokerReader, String> {
+pub(crate) async fn open(client: &Arc<Client>, name: String, from: From, queue: u32) -> Result<BrokerReader, String> {
     let initial_position = if let From::Latest = from { InitialPosition::Latest } else { InitialPosition::Earliest };
     let start_message_id = match from {
         From::At(place) if place != Place::default() => Some(MessageIdData {
@@ -166,7 +166,7 @@ pub(crate) async fn open(client: &Client, name: String, from: From, queue: u32) 
         ..ConsumerOptions::default()
     };
     client
-        .begin(move |broker| async move {
+        .begin_apart(move |broker| async move {
             let builder = broker.reader().with_topic(name).with_options(options).with_batch_size(queue);
             Box::pin(builder.into_reader()).await
         })

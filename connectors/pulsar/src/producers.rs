@@ -15,7 +15,7 @@ use pulsar::{Error, Producer, TokioExecutor};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::{
-    client::{Broker, Client},
+    client::{Broker, Client, OUTBOUND},
     naming::partition_name,
     options::Sending,
     schema::{self, Form},
@@ -125,7 +125,8 @@ impl Producers {
 
     /// Makes a producer. To be called within the runtime.
     pub(crate) async fn make(&self, client: &Client, partition: &Partition) -> Result<Sender, NoSender> {
-        let broker = self.broker.get_or_try_init(|| async { client.connect().await.map(Shown) }).await?.0.clone();
+        let broker =
+            self.broker.get_or_try_init(|| async { client.connect(OUTBOUND).await.map(Shown) }).await?.0.clone();
         let (name, sending) = (partition.name.clone(), partition.sending);
         // In a task, which goes on whoever waits for it.
         tokio::spawn(make(broker, name, sending)).await.map_err(|_| Error::Executor)?

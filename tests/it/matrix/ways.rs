@@ -129,9 +129,13 @@ pub struct Broker {
     pub connector: fn() -> String,
     pub create: fn(&str),
     pub replays: bool,
-    /// Reads so many messages of a topic with a client that knows nothing of the gateway.
+    /// What stands before the names of attributes there.
+    pub prefix: &'static str,
+    /// Reads so many messages of a topic, since it was made, with a client that knows nothing of the gateway.
     pub native: Option<fn(&str, usize) -> Vec<Source>>,
 }
+
+const PACKETS: &str = "tests/it/matrix/packets.py";
 
 pub const BROKERS: [Broker; 4] = [
     Broker {
@@ -139,6 +143,7 @@ pub const BROKERS: [Broker; 4] = [
         connector: || "{ kind: memory, capacity: 256MiB }".into(),
         create: |_| (),
         replays: true,
+        prefix: "",
         native: None,
     },
     Broker {
@@ -146,6 +151,7 @@ pub const BROKERS: [Broker; 4] = [
         connector: || format!(r#"{{ kind: kafka, brokers: ["{}"] }}"#, bootstrap()),
         create: |topic| drop(brokers(&["topic", "create", topic, "--config", "max.message.bytes=4194304"])),
         replays: true,
+        prefix: "ce_",
         native: Some(|topic, count| native("tests/it/kafka/records.py", topic, count)),
     },
     Broker {
@@ -153,14 +159,17 @@ pub const BROKERS: [Broker; 4] = [
         connector: || format!(r#"{{ kind: pulsar, url: "{}" }}"#, env::var("PULSAR_URL").expect("PULSAR_URL")),
         create: |_| (),
         replays: true,
+        prefix: "ce_",
         native: Some(|topic, count| native("tests/it/matrix/messages.py", topic, count)),
     },
     Broker {
         name: "mqtt",
         connector: || format!(r#"{{ kind: mqtt, url: "mqtt://{}" }}"#, env::var("MQTT_ADDRESS").expect("MQTT_ADDRESS")),
-        create: |_| (),
+        // A broker of MQTT keeps nothing but for sessions that are there.
+        create: |topic| drop(run(Command::new("scripts/python").args([PACKETS, "subscribe", topic]))),
         replays: false,
-        native: None,
+        prefix: "",
+        native: Some(|topic, count| native(PACKETS, topic, count)),
     },
 ];
 
@@ -184,13 +193,17 @@ impl Source {
         Self { headers: headers.collect(), value: bytes(&line["value"]) }
     }
 
-    /// The event, by the rules of the binding: `ce_` headers and the data, or all of it in the value.
-    pub fn event(&self) -> Value {
+    /// The event, by the rules of the binding: headers whose names are attributes' behind `prefix` and the data, or all of it in the value.
+    pub fn event(&self, prefix: &str) -> Value {
         let content_type = self.headers.get("content-type");
         if content_type.is_some_and(|content_type| content_type.starts_with("application/cloudevents+json")) {
             return serde_json::from_slice(self.value.as_deref().expect("a value")).expect("JSON");
         }
-        let attributes = self.headers.iter().filter_map(|(name, value)| Some((name.strip_prefix("ce_")?, value)));
+        let is_attribute = |name: &&str| name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let attributes = self
+            .headers
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix(prefix).filter(is_attribute)?, value)));
         let mut event: Value =
             attributes.map(|(name, value)| (name.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into();
         let Some(media_type) = content_type else { return event };

@@ -1,23 +1,20 @@
-//! A group's client: what has arrived, what of it is confirmed, and in which order.
+//! A group's client: its subscriptions at the broker, and its end.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    hash::{BuildHasher, RandomState},
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use meshgate_api::{
-    Str,
-    connector::Record,
-    position::{Place, Position},
-};
+use meshgate_api::Str;
 use tokio::time::Instant;
 
-use super::{LINGER, Local, Phase, Served, Settled, closing};
+use super::{
+    LINGER, Local, Phase, Served, closing,
+    held::{Held, Taken},
+};
 use crate::{
     client::{Arrival, Client, Heard, Line, Opener, Purpose, Welcome},
-    decode::decode,
     naming,
     session::Duty,
 };
@@ -39,24 +36,11 @@ pub(super) struct Work {
     opener: Opener,
     purpose: Purpose,
     connector: Str,
-    most: usize,
     local: Arc<Local>,
     served: Arc<Served>,
     lasts: bool,
-    /// Bytes of records that are not settled.
-    bytes: usize,
-    hasher: RandomState,
-    /// Of the next record.
-    number: u64,
+    held: Held,
     standing: Option<Standing>,
-    /// What has not been confirmed at the broker, by packet identifier.
-    open: HashMap<u16, Open>,
-    /// The packet identifiers of records.
-    packets: HashMap<u64, u16>,
-    /// What waits in each topic for room, and how many of it are not settled.
-    topics: HashMap<Str, Topic>,
-    /// Those of them in which something waits.
-    crowded: BTreeSet<Str>,
     /// Subscribed in the session.
     subscribed: BTreeSet<String>,
     /// The broker has had the session.
@@ -70,32 +54,18 @@ pub(super) struct Work {
 /// A connection that stands.
 struct Standing {
     client: Client,
-    /// What has arrived over it and is not confirmed, in order.
-    order: VecDeque<u16>,
     asked: Option<Asked>,
     /// Subscribed since it stands. Also what the broker has kept is subscribed anew: not every broker that keeps a session keeps the
     /// shared subscriptions in it.
     confirmed: BTreeSet<String>,
     is_leaving: bool,
+    /// It ends, and another one begins.
+    is_turning: bool,
 }
 
 enum Asked {
     Subscribe(String),
     Unsubscribe(String),
-}
-
-/// A packet that is not confirmed at the broker.
-struct Open {
-    number: u64,
-    /// Of its content: the broker sends it again under the same packet identifier.
-    digest: u64,
-    is_settled: bool,
-}
-
-#[derive(Default)]
-struct Topic {
-    unsettled: usize,
-    waiting: VecDeque<Arc<Record>>,
 }
 
 impl Work {
@@ -104,19 +74,12 @@ impl Work {
         Self {
             opener,
             purpose,
+            held: Held::new(connector.clone(), local.clone(), most),
             connector,
-            most,
             local,
             served,
             lasts,
-            bytes: 0,
-            hasher: RandomState::new(),
-            number: 0,
             standing: None,
-            open: HashMap::new(),
-            packets: HashMap::new(),
-            topics: HashMap::new(),
-            crowded: BTreeSet::new(),
             subscribed: BTreeSet::new(),
             has_stood: false,
             empty_since: None,
@@ -152,110 +115,30 @@ impl Work {
     }
 
     fn arrived(&mut self, arrival: Arrival) -> Result<(), String> {
-        let packet = arrival.packet;
-        let digest = self.hasher.hash_one((&arrival.topic, &arrival.payload));
-        let Some(standing) = &mut self.standing else { return Ok(()) };
-        if packet != 0 {
-            standing.order.push_back(packet);
-            if self.open.get(&packet).is_some_and(|open| open.digest == digest) {
-                return self.confirm(); // it is here already, from a connection before
-            }
+        if self.standing.is_none() {
+            return Ok(());
         }
-        self.number += 1;
-        let number = self.number;
-        let record = decode(&self.connector, arrival, None, Place::offset(number));
-        // A filter may fit more than is wanted.
-        let record = record.filter(|record| self.local.topics.lock().contains(&record.topic));
-        if packet != 0 {
-            self.packets.insert(number, packet);
-            self.open.insert(packet, Open { number, digest, is_settled: record.is_none() });
+        if self.held.arrived(arrival) == Taken::Last {
+            self.narrow();
         }
-        if let Some(record) = record {
-            let name = record.topic.clone();
-            let topic = self.topics.entry(name.clone()).or_default();
-            topic.unsettled += 1;
-            self.bytes += record.footprint();
-            topic.waiting.push_back(record);
-            self.deal(&name);
-        }
-        self.confirm()?;
-        if self.bytes > self.most { self.narrow() } else { Ok(()) }
+        self.confirm()
     }
 
-    /// Larger events than were expected: over the next connection the broker may send fewer at once, and it has to send again what no
-    /// member has.
-    fn narrow(&mut self) -> Result<(), String> {
-        let Some(standing) = self.standing.as_ref().filter(|standing| standing.order.len() > 1) else { return Ok(()) };
-        let fewer = u16::try_from(standing.order.len() / 2).unwrap_or(u16::MAX).max(1);
+    /// Larger events than were expected: over the next connection the broker may send fewer at once. Not every broker keeps to that when a
+    /// session goes on, so this connection stays until what was taken is confirmed: each one gets further.
+    fn narrow(&mut self) {
+        let fewer = u16::try_from(self.held.unconfirmed() / 2).unwrap_or(u16::MAX).max(1);
         self.purpose.receive = self.purpose.receive.min(fewer);
-        for name in std::mem::take(&mut self.crowded) {
-            let Some(topic) = self.topics.get_mut(&name) else { continue };
-            for record in std::mem::take(&mut topic.waiting) {
-                topic.unsettled -= 1;
-                self.bytes -= record.footprint();
-                if let Some(packet) = self.packets.remove(&record.position.place.offset) {
-                    self.open.remove(&packet);
-                }
-            }
-            if topic.unsettled == 0 {
-                self.topics.remove(&name);
-                self.local.group.close(&name, 0);
-            }
-        }
-        Err(format!("its events are large: at most {fewer} are to come at once"))
+        tracing::warn!(
+            connector = %self.connector, group = %self.local.name, receive = self.purpose.receive,
+            "the broker sends more at once than a group may hold (twice `limits.ring`): the rest comes after that"
+        );
     }
 
-    /// Gives members of a topic's records what there is room for.
-    fn deal(&mut self, name: &Str) {
-        let Some(topic) = self.topics.get_mut(name) else { return };
-        let group = &self.local.group;
-        while !topic.waiting.is_empty() && group.has_room() && group.room_in(name, 0) > 0 {
-            let Some(record) = topic.waiting.pop_front() else { return };
-            if !group.is_open(name, 0) {
-                group.open(Position { topic: name.clone(), partition: 0, place: record.position.place }.into());
-            }
-            group.push([record]);
-        }
-        if topic.waiting.is_empty() {
-            self.crowded.remove(name);
-        } else if !self.crowded.contains(name) {
-            self.crowded.insert(name.clone());
-        }
-    }
-
-    /// Takes in what members have settled.
-    fn settle(&mut self) {
-        let settled = std::mem::take(&mut *self.local.door.settled.lock());
-        for Settled { number, topic: name, bytes } in settled {
-            self.bytes -= bytes;
-            let packet = self.packets.remove(&number);
-            if let Some(open) =
-                packet.and_then(|packet| self.open.get_mut(&packet)).filter(|open| open.number == number)
-            {
-                open.is_settled = true;
-            }
-            let Some(topic) = self.topics.get_mut(&name) else { continue };
-            topic.unsettled -= 1;
-            if topic.unsettled == 0 {
-                self.topics.remove(&name);
-                self.local.group.close(&name, 0); // a broker may have any number of topics
-            }
-        }
-        let crowded: Vec<_> = self.crowded.iter().cloned().collect();
-        crowded.iter().for_each(|name| self.deal(name));
-    }
-
-    /// Confirms at the broker what is settled, in the order of arrival.
+    /// Confirms at the broker what is settled.
     fn confirm(&mut self) -> Result<(), String> {
-        let Some(standing) = &mut self.standing else { return Ok(()) };
-        while let Some(packet) = standing.order.front().copied() {
-            if self.open.get(&packet).is_some_and(|open| !open.is_settled) {
-                break;
-            }
-            standing.order.pop_front();
-            if let Some(open) = self.open.remove(&packet) {
-                self.packets.remove(&open.number);
-            }
+        let Some(standing) = &self.standing else { return Ok(()) };
+        while let Some(packet) = self.held.next_settled() {
             standing.client.confirm(packet).map_err(|_| "the client takes no more confirmations")?;
         }
         Ok(())
@@ -269,6 +152,16 @@ impl Work {
         let client = &standing.client;
         let rest = if lasts { Ok(()) } else { subscribed.iter().try_for_each(|filter| client.unsubscribe(filter)) };
         rest.and_then(|()| client.disconnect()).map_err(|_| "the connection cannot be ended in order".into())
+    }
+
+    /// Ends the connection behind all confirmations, so that the broker sends over the next one what was not taken.
+    fn turn(&mut self) -> Result<(), String> {
+        let is_due = self.held.wants_the_rest();
+        let Some(standing) = self.standing.as_mut().filter(|standing| is_due && !standing.is_turning) else {
+            return Ok(());
+        };
+        standing.is_turning = true;
+        standing.client.disconnect().map_err(|_| "the connection cannot be ended in order".into())
     }
 
     /// Whether the group is to end: the connector closes, or nobody has come back for long.
@@ -288,7 +181,7 @@ impl Work {
     fn end(&mut self) {
         self.over = true;
         self.served.end(&self.local);
-        let unsettled = self.topics.values().map(|topic| topic.unsettled as u64).sum::<u64>();
+        let unsettled = self.held.unsettled();
         if unsettled > 0 && !self.lasts {
             self.served.skipped.fetch_add(unsettled, Relaxed);
             self.served.skipped_total.fetch_add(unsettled, Relaxed);
@@ -304,8 +197,7 @@ impl Work {
     /// The broker has a session of that name no more: what it had kept is gone, what is held here still goes to members.
     fn begin_anew(&mut self) {
         self.subscribed.clear();
-        self.open.clear();
-        self.packets.clear();
+        self.held.forget_packets();
         if self.has_stood {
             self.served.gaps.fetch_add(1, Relaxed);
             tracing::error!(
@@ -322,12 +214,13 @@ impl Duty for Work {
     }
 
     fn joined(&mut self, client: &Client, welcome: Welcome) -> Result<(), String> {
+        self.held.begin();
         self.standing = Some(Standing {
             client: client.clone(),
-            order: VecDeque::new(),
             asked: None,
             confirmed: BTreeSet::new(),
             is_leaving: false,
+            is_turning: false,
         });
         if !welcome.shares {
             let detail = "the MQTT broker has no shared subscriptions, which groups are made of".to_owned();
@@ -384,7 +277,7 @@ impl Duty for Work {
             self.local.group.remind();
             self.reminded = Instant::now();
         }
-        self.settle();
+        self.held.settle();
         self.confirm()?;
         if self.is_to_end() {
             if self.standing.is_none() {
@@ -393,15 +286,18 @@ impl Duty for Work {
             }
             return self.leave();
         }
+        self.turn()?;
         self.ask()
     }
 
     fn lost(&mut self, _: &mut Line, why: &str) {
         let standing = self.standing.take();
-        if standing.is_some_and(|standing| standing.is_leaving) || self.over {
+        if standing.as_ref().is_some_and(|standing| standing.is_leaving) || self.over {
             return self.end();
         }
-        tracing::warn!(connector = %self.connector, group = %self.local.name, "no connection for the group: {why}");
+        if !standing.is_some_and(|standing| standing.is_turning) {
+            tracing::warn!(connector = %self.connector, group = %self.local.name, "no connection for the group: {why}");
+        }
         self.local.phase.send_replace(Phase::Beginning);
     }
 

@@ -178,7 +178,7 @@ async fn subscribe(local: &Local, lane: &Lane, from: InitialPosition) -> Result<
         receiver_queue_size: Some(QUEUE),
         ..ConsumerOptions::default()
     };
-    let subscribe = local.keeper.client.begin(move |broker| async move {
+    let subscribe = local.keeper.client.begin_apart(move |broker| async move {
         let consumer = broker.consumer().with_topic(name).with_subscription(group);
         let consumer = consumer.with_subscription_type(SubType::KeyShared).with_batch_size(QUEUE);
         consumer.with_options(options).build().await

@@ -18,9 +18,9 @@ use meshgate_api::{
     topic::TopicSet,
 };
 use meshgate_conformance::{
-    Fixture, PATIENCE,
+    Fixture, PATIENCE, event,
     faults::{Faults, alone, run_script},
-    groups, ids, store_ids,
+    groups, ids, outbound, store, store_ids, subscribe, take,
 };
 use reqwest::Method;
 use tokio::time::sleep;
@@ -126,4 +126,44 @@ async fn a_partition_that_is_given_back_has_one_consumer() {
         assert!(Instant::now() < deadline, "all is acknowledged in time: {group}");
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Readers of many partitions, all of which want more when their connections end. What they ask for then must not go round for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_end_leave_nothing_going_round() {
+    let _alone = alone().await;
+    let suite = suite().await;
+    let topic = fresh_name("many");
+    suite.broker.create(&topic, 16).await;
+    let keyed = |number: u32| {
+        let data = vec![b'x'; 1000];
+        outbound(&topic, Some(&number.to_string()), event(number.to_string(), data))
+    };
+    for first in (0..8000).step_by(500) {
+        store(&*suite.connector, (first..first + 500).map(keyed).collect()).await;
+    }
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        let mut reader = subscribe(&*suite.connector, TopicSet::one(topic.clone()), Start::Earliest).await;
+        take(&mut *reader, 200).await;
+        readers.push(reader);
+    }
+    suite.broker("kill").await;
+    suite.broker("restart").await;
+    for mut reader in readers {
+        take(&mut *reader, 7800).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    let (before, begun) = (cpu_time(), Instant::now());
+    sleep(Duration::from_secs(3)).await;
+    let share = (cpu_time() - before).as_secs_f64() / begun.elapsed().as_secs_f64();
+    assert!(share < 0.3, "{share:.2} of a core is busy, and nothing happens");
+}
+
+/// Of this process.
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("it lives");
+    let fields: Vec<_> = stat.rsplit(')').next().expect("the fields").split_whitespace().collect();
+    let ticks: u64 = [fields[11], fields[12]].iter().map(|ticks| ticks.parse::<u64>().expect("a number")).sum();
+    Duration::from_millis(ticks * 10)
 }
