@@ -279,7 +279,7 @@ impl Line {
     /// What happens next. After an error nothing more does. Connects when it is called first.
     pub(crate) async fn next(&mut self) -> Result<Heard, String> {
         match self {
-            Self::V4(line) => line.poll().await.map(heard::of_v4).map_err(|problem| problem.to_string()),
+            Self::V4(line) => line.poll().await.map(heard::of_v4).map_err(|problem| heard::problem_v4(&problem)),
             Self::V5(line) => line.poll().await.map(heard::of_v5).map_err(|problem| heard::problem(&problem)),
         }
     }

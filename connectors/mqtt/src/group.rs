@@ -7,10 +7,9 @@
 //! process's, and the session ends soon after it.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -18,14 +17,13 @@ use std::{
 use meshgate_api::{
     Str,
     connector::{GroupFigures, ReadError, Record, Start, SubscribeRequest},
-    group::{Bounds, Group, Keeper, Member},
-    topic::TopicSet,
+    group::{
+        Bounds, Keeper, Member,
+        served::{self, Phase},
+    },
 };
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, watch},
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     client::{Opener, Purpose},
@@ -48,6 +46,9 @@ const SMALL: usize = 2 << 10;
 /// Packets that the broker may send unconfirmed, at least and at most.
 const RECEIVE: (usize, usize) = (64, u16::MAX as usize);
 
+type Served = served::Served<Door>;
+type Local = served::Local<Door>;
+
 /// The groups of one connector.
 #[derive(Debug)]
 pub(crate) struct Groups {
@@ -59,41 +60,17 @@ pub(crate) struct Groups {
     lasts: bool,
     bounds: Bounds,
     served: Arc<Served>,
+    losses: Arc<Losses>,
 }
 
-/// Those that have a client, and what is left of others.
+/// What groups have lost.
 #[derive(Debug, Default)]
-struct Served {
-    by_name: Mutex<HashMap<Str, Arc<Local>>>,
-    /// Set aside by groups whose clients have ended.
-    rejected: AtomicU64,
-    /// Given up unconfirmed in those, of all connectors.
-    skipped_total: Arc<AtomicU64>,
+struct Losses {
+    /// Given up unconfirmed when a group ended, and the same of all connectors.
     skipped: AtomicU64,
+    skipped_total: Arc<AtomicU64>,
     /// Sessions that the broker did not keep.
     gaps: AtomicU64,
-}
-
-/// The part of a group that is in this process.
-#[derive(Debug)]
-struct Local {
-    name: Str,
-    group: Arc<Group>,
-    door: Arc<Door>,
-    topics: Mutex<TopicSet>,
-    phase: watch::Sender<Phase>,
-    is_closing: AtomicBool,
-}
-
-/// How far the client is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Phase {
-    /// The broker has not confirmed all subscriptions yet.
-    Beginning,
-    Standing,
-    /// The broker refuses it.
-    Refused(String),
-    Over,
 }
 
 /// Where members tell that something has changed.
@@ -129,30 +106,20 @@ impl Groups {
     pub(crate) fn new(opener: Opener, context: &meshgate_api::connector::Context, own: &str) -> Self {
         let limits = &context.limits;
         let name = opener.config().client_id.clone();
-        let served = Served { skipped_total: context.skipped.clone(), ..Served::default() };
+        let losses = Losses { skipped_total: context.skipped.clone(), ..Losses::default() };
         Self {
             connector: context.name.clone(),
             base: name.clone().unwrap_or_else(|| own.to_owned()),
             lasts: name.is_some(),
             opener,
             bounds: Bounds { window: limits.settled_window, bytes: limits.ring },
-            served: Arc::new(served),
+            served: Arc::new(Served::confirmed_by_broker(GROUPS)),
+            losses: Arc::new(losses),
         }
     }
 
     /// A new member of the group `name`, once its subscriptions stand at the broker. Waits for the broker for as long as it is away.
     pub(crate) async fn join(&self, name: Str, request: SubscribeRequest) -> Result<Member, ReadError> {
-        let (local, member) = self.enter(name, request)?;
-        let mut phase = local.phase.subscribe();
-        let phase = phase.wait_for(|phase| *phase != Phase::Beginning).await.map(|phase| phase.clone());
-        match phase {
-            Ok(Phase::Standing) => Ok(member),
-            Ok(Phase::Refused(detail)) => Err(ReadError::Down { detail }),
-            _ => Err(closing()),
-        }
-    }
-
-    fn enter(&self, name: Str, request: SubscribeRequest) -> Result<(Arc<Local>, Member), ReadError> {
         match request.start {
             // At the broker there is nothing older than what it keeps for a group that it knows.
             Start::Latest | Start::Earliest => {}
@@ -166,28 +133,11 @@ impl Groups {
             let detail = format!("a group's name has 1 to {} bytes", naming::LONGEST_GROUP);
             return Err(ReadError::Unsupported { detail });
         }
-        let mut by_name = self.served.by_name.lock();
-        if let Some(local) = by_name.get(&name) {
-            local.turn_to(request.topics);
-            return Ok((local.clone(), local.group.join()));
-        }
-        if by_name.len() >= GROUPS {
-            return Err(ReadError::Busy { detail: format!("the connector serves {GROUPS} groups already") });
-        }
-        let door = Arc::<Door>::default();
-        let local = Arc::new(Local {
-            name: name.clone(),
-            group: Group::new(self.bounds, door.clone()),
-            door,
-            topics: Mutex::new(request.topics),
-            phase: watch::Sender::new(Phase::Beginning),
-            is_closing: AtomicBool::new(false),
-        });
-        let member = local.group.join();
-        by_name.insert(name, local.clone());
-        drop(by_name);
-        self.serve(local.clone());
-        Ok((local, member))
+        let serve = |local: &Arc<Local>| {
+            self.serve(local.clone());
+            Ok(())
+        };
+        self.served.join(name, request.topics, self.bounds, Door::default, serve).await
     }
 
     fn serve(&self, local: Arc<Local>) {
@@ -207,112 +157,36 @@ impl Groups {
         };
         let served = self.served.clone();
         let own = Own { connector: self.connector.clone(), lasts: self.lasts, most: self.bounds.bytes * 2 };
-        let work = Work::new(self.opener.clone(), purpose, own, local.clone(), served);
-        tokio::spawn(async move { session::run(work, &local.door.bell).await });
+        let work = Work::new(self.opener.clone(), purpose, own, local.clone(), served, self.losses.clone());
+        tokio::spawn(async move { session::run(work, &local.keeper.bell).await });
     }
 
     /// Ends all groups: what is settled is confirmed before `deadline`, the rest the broker keeps.
     pub(crate) async fn close(&self, deadline: Instant) {
-        let all: Vec<_> = self.served.by_name.lock().values().cloned().collect();
-        all.iter().for_each(|local| local.close());
-        for local in all {
-            let mut phase = local.phase.subscribe();
-            let over = phase.wait_for(|phase| *phase == Phase::Over);
-            if timeout_at(deadline, over).await.is_err() {
-                let (connector, group) = (&self.connector, &local.name);
-                tracing::warn!(%connector, %group, "the group was not closed in time: events that were confirmed last may come again");
-            }
-        }
+        self.served.close(&self.connector, deadline).await;
     }
 
     /// Asks whether all have their subscriptions at the broker, or have been refused them.
     pub(crate) fn stand(&self) -> impl Fn() -> bool + Send + Sync + 'static {
         let served = self.served.clone();
-        move || served.by_name.lock().values().all(|local| *local.phase.borrow() != Phase::Beginning)
+        move || served.stand()
     }
 
     /// Those that are served here.
     pub(crate) fn each(&self) -> Vec<GroupFigures> {
-        let by_name = self.served.by_name.lock();
-        let each = by_name.values().map(|local| GroupFigures {
-            name: local.name.clone(),
-            members: local.group.members() as u64,
-            unsettled: local.group.unsettled() as u64,
-            lag: local.group.unsettled() as u64, // what waits at the broker it tells nobody
-            skipped: 0,
-        });
-        each.collect()
+        self.served.each(|local| (local.group.unsettled() as u64, 0)) // what waits at the broker it tells nobody
     }
 
-    /// Groups, their members here, records that are not settled, that were set aside, that were given up, and sessions that were lost.
-    pub(crate) fn figures(&self) -> [(&'static str, u64); 6] {
-        let by_name = self.served.by_name.lock();
-        let sum = |of: &dyn Fn(&Local) -> u64| by_name.values().map(|local| of(local)).sum::<u64>();
-        [
-            ("groups", by_name.len() as u64),
-            ("group_members", sum(&|local| local.group.members() as u64)),
-            ("group_unsettled", sum(&|local| local.group.unsettled() as u64)),
-            ("group_rejected", self.served.rejected.load(Relaxed) + sum(&|local| local.group.rejected())),
-            ("group_skipped", self.served.skipped.load(Relaxed)),
-            ("group_gaps", self.served.gaps.load(Relaxed)),
-        ]
-    }
-}
-
-impl Served {
-    /// Forgets a group that has no members. Who joins does so under the lock: it is left for good then.
-    fn leave(&self, local: &Local) -> bool {
-        let mut by_name = self.by_name.lock();
-        let is_left = local.group.members() == 0;
-        if is_left {
-            self.remove(&mut by_name, local);
-        }
-        is_left
-    }
-
-    /// The group's client has ended.
-    fn end(&self, local: &Local) {
-        self.remove(&mut self.by_name.lock(), local);
-    }
-
-    fn remove(&self, by_name: &mut HashMap<Str, Arc<Local>>, local: &Local) {
-        if by_name.get(&local.name).is_some_and(|other| std::ptr::eq(&**other, local)) {
-            by_name.remove(&local.name);
-            self.rejected.fetch_add(local.group.rejected(), Relaxed);
-        }
+    /// What [`served::Served::figures`] tells, records that were given up, and sessions that were lost.
+    pub(crate) fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let own =
+            [("group_skipped", self.losses.skipped.load(Relaxed)), ("group_gaps", self.losses.gaps.load(Relaxed))];
+        self.served.figures().into_iter().chain(own)
     }
 }
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        self.served.by_name.lock().values().for_each(|local| local.close());
+        self.served.close_all();
     }
-}
-
-impl Local {
-    /// The routes may have changed since others joined.
-    fn turn_to(&self, topics: TopicSet) {
-        let mut own = self.topics.lock();
-        if *own != topics {
-            *own = topics;
-            self.phase.send_if_modified(|phase| {
-                let was_settled = matches!(phase, Phase::Standing | Phase::Refused(_));
-                if was_settled {
-                    *phase = Phase::Beginning;
-                }
-                was_settled
-            });
-            drop(own);
-            self.door.attend();
-        }
-    }
-
-    fn close(&self) {
-        self.is_closing.store(true, Relaxed);
-        self.door.attend();
-    }
-}
-
-fn closing() -> ReadError {
-    ReadError::Down { detail: "the connector is closing".into() }
 }

@@ -51,7 +51,20 @@ pub struct Local<K> {
     is_closing: AtomicBool,
 }
 
-impl<K: Keeper> Local<K> {
+impl<K: Keeper + 'static> Local<K> {
+    /// A group without members, whose members will read `topics`.
+    pub fn new(name: Str, topics: TopicSet, bounds: Bounds, keeper: K) -> Self {
+        let keeper = Arc::new(keeper);
+        Self {
+            name,
+            group: Group::new(bounds, keeper.clone()),
+            keeper,
+            topics: Mutex::new(topics),
+            phase: watch::Sender::new(Phase::Beginning),
+            is_closing: AtomicBool::new(false),
+        }
+    }
+
     /// What its members read.
     pub fn topics(&self) -> TopicSet {
         self.topics.lock().clone()
@@ -171,15 +184,7 @@ impl<K: Keeper + 'static> Served<K> {
         if by_name.len() >= self.most {
             return Err(ReadError::Busy { detail: format!("the connector serves {} groups already", self.most) });
         }
-        let keeper = Arc::new(keeper());
-        let local = Arc::new(Local {
-            name: name.clone(),
-            group: Group::new(bounds, keeper.clone()),
-            keeper,
-            topics: Mutex::new(topics),
-            phase: watch::Sender::new(Phase::Beginning),
-            is_closing: AtomicBool::new(false),
-        });
+        let local = Arc::new(Local::new(name.clone(), topics, bounds, keeper()));
         let member = local.group.join();
         serve(&local)?;
         by_name.insert(name, local.clone());

@@ -165,8 +165,30 @@ fn verdict(reason: PubAckReason) -> Verdict {
 }
 
 /// Why the connection ended, for a person.
+pub(super) fn problem_v4(error: &rumqttc::ConnectionError) -> String {
+    use rumqttc::{ConnectReturnCode as Code, ConnectionError};
+    match error {
+        ConnectionError::ConnectionRefused(code @ (Code::BadUserNamePassword | Code::NotAuthorized)) => {
+            format!("the broker refuses the connection: {code:?}; look at `username` and `password`")
+        }
+        ConnectionError::ConnectionRefused(code) => format!("the broker refuses the connection: {code:?}"),
+        ConnectionError::Tls(problem) => tls(problem),
+        other => other.to_string(),
+    }
+}
+
+/// The same where TLS is at fault.
+fn tls(problem: &rumqttc::TlsError) -> String {
+    let text = problem.to_string();
+    let hint =
+        if text.contains("UnknownIssuer") { ": `tls.ca` does not vouch for the broker's certificate" } else { "" };
+    format!("TLS: {text}{hint}")
+}
+
+/// The same of MQTT 5.
 pub(super) fn problem(error: &ConnectionError) -> String {
     match error {
+        ConnectionError::Tls(problem) => tls(problem),
         ConnectionError::ConnectionRefused(code) => format!("the broker refuses the connection: {}", refusal(*code)),
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
             let more = reason_string.as_ref().map_or_else(String::new, |text| format!(" ({text})"));

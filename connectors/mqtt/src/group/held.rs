@@ -124,7 +124,7 @@ impl Held {
         let number = self.number;
         let record = decode(&self.connector, arrival, None, Place::offset(number));
         // A filter may fit more than is wanted.
-        let record = record.filter(|record| self.local.topics.lock().contains(&record.topic));
+        let record = record.filter(|record| self.local.reads(&record.topic));
         if packet != 0 {
             self.packets.insert(number, packet);
             self.open.insert(packet, Open { number, digest, is_settled: record.is_none() });
@@ -168,7 +168,7 @@ impl Held {
 
     /// Takes in what members have settled.
     pub(super) fn settle(&mut self) {
-        let settled = std::mem::take(&mut *self.local.door.settled.lock());
+        let settled = std::mem::take(&mut *self.local.keeper.settled.lock());
         for Settled { number, topic: name, bytes } in settled {
             self.bytes -= bytes;
             let packet = self.packets.remove(&number);

@@ -10,7 +10,7 @@ use meshgate_api::Str;
 use tokio::time::Instant;
 
 use super::{
-    LINGER, Local, Phase, Served, closing,
+    LINGER, Local, Losses, Phase, Served,
     held::{Held, Taken},
 };
 use crate::{
@@ -38,6 +38,7 @@ pub(super) struct Work {
     connector: Str,
     local: Arc<Local>,
     served: Arc<Served>,
+    losses: Arc<Losses>,
     lasts: bool,
     held: Held,
     standing: Option<Standing>,
@@ -69,7 +70,14 @@ enum Asked {
 }
 
 impl Work {
-    pub(super) fn new(opener: Opener, purpose: Purpose, own: Own, local: Arc<Local>, served: Arc<Served>) -> Self {
+    pub(super) fn new(
+        opener: Opener,
+        purpose: Purpose,
+        own: Own,
+        local: Arc<Local>,
+        served: Arc<Served>,
+        losses: Arc<Losses>,
+    ) -> Self {
         let Own { connector, lasts, most } = own;
         Self {
             opener,
@@ -78,6 +86,7 @@ impl Work {
             connector,
             local,
             served,
+            losses,
             lasts,
             standing: None,
             subscribed: BTreeSet::new(),
@@ -90,7 +99,7 @@ impl Work {
 
     fn wanted(&self) -> BTreeSet<String> {
         let share = format!("$share/{}/", naming::share_name(&self.local.name));
-        let filters = naming::filters(&self.local.topics.lock()).unwrap_or_default(); // who joined had them checked
+        let filters = naming::filters(&self.local.topics()).unwrap_or_default(); // who joined had them checked
         filters.into_iter().map(|filter| format!("{share}{filter}")).collect()
     }
 
@@ -98,7 +107,7 @@ impl Work {
     fn ask(&mut self) -> Result<(), String> {
         let wanted = self.wanted();
         let Some(standing) = self.standing.as_mut().filter(|standing| standing.asked.is_none()) else { return Ok(()) };
-        if *self.local.phase.borrow() != Phase::Beginning {
+        if self.local.phase() != Phase::Beginning {
             return Ok(());
         }
         let asked = if let Some(filter) = wanted.difference(&standing.confirmed).next() {
@@ -108,7 +117,7 @@ impl Work {
             standing.asked = Some(Asked::Unsubscribe(filter.clone()));
             standing.client.unsubscribe(filter)
         } else {
-            self.local.phase.send_replace(Phase::Standing);
+            self.local.turn(Phase::Standing);
             Ok(())
         };
         asked.map_err(|_| "the client takes no more requests".into())
@@ -166,7 +175,7 @@ impl Work {
 
     /// Whether the group is to end: the connector closes, or nobody has come back for long.
     fn is_to_end(&mut self) -> bool {
-        if self.over || self.local.is_closing.load(Relaxed) {
+        if self.over || self.local.is_closing() {
             return true;
         }
         if self.local.group.members() > 0 {
@@ -183,15 +192,13 @@ impl Work {
         self.served.end(&self.local);
         let unsettled = self.held.unsettled();
         if unsettled > 0 && !self.lasts {
-            self.served.skipped.fetch_add(unsettled, Relaxed);
-            self.served.skipped_total.fetch_add(unsettled, Relaxed);
+            self.losses.skipped.fetch_add(unsettled, Relaxed);
+            self.losses.skipped_total.fetch_add(unsettled, Relaxed);
             tracing::error!(
                 connector = %self.connector, group = %self.local.name, skipped = unsettled,
                 "the group ends and what it has not confirmed is lost: with a `client_id` the broker would keep it"
             );
         }
-        self.local.group.end(closing());
-        self.local.phase.send_replace(Phase::Over);
     }
 
     /// The broker has a session of that name no more: what it had kept is gone, what is held here still goes to members.
@@ -199,7 +206,7 @@ impl Work {
         self.subscribed.clear();
         self.held.forget_packets();
         if self.has_stood {
-            self.served.gaps.fetch_add(1, Relaxed);
+            self.losses.gaps.fetch_add(1, Relaxed);
             tracing::error!(
                 connector = %self.connector, group = %self.local.name,
                 "the broker has not kept the group's session: what arrived meanwhile is lost"
@@ -224,14 +231,14 @@ impl Duty for Work {
         });
         if !welcome.shares {
             let detail = "the MQTT broker has no shared subscriptions, which groups are made of".to_owned();
-            self.local.phase.send_replace(Phase::Refused(detail));
+            self.local.turn(Phase::Refused(detail));
             return Ok(());
         }
         if !welcome.resumed {
             self.begin_anew();
         }
         self.has_stood = true;
-        self.local.phase.send_replace(Phase::Beginning);
+        self.local.turn(Phase::Beginning);
         self.ask()
     }
 
@@ -253,7 +260,7 @@ impl Duty for Work {
                     Err(problem) => {
                         let detail = format!("the MQTT broker refuses the subscription to `{filter}`: {problem}");
                         tracing::warn!(connector = %self.connector, group = %self.local.name, "{detail}");
-                        self.local.phase.send_replace(Phase::Refused(detail));
+                        self.local.turn(Phase::Refused(detail));
                     }
                 }
                 self.ask()
@@ -298,7 +305,7 @@ impl Duty for Work {
         if !standing.is_some_and(|standing| standing.is_turning) {
             tracing::warn!(connector = %self.connector, group = %self.local.name, "no connection for the group: {why}");
         }
-        self.local.phase.send_replace(Phase::Beginning);
+        self.local.turn(Phase::Beginning);
     }
 
     fn is_over(&self) -> bool {

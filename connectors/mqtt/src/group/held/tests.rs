@@ -1,33 +1,19 @@
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use meshgate_api::{
-    Str,
-    binding::mqtt::Properties,
-    group::{Bounds, Group},
-    topic::TopicSet,
-};
-use parking_lot::Mutex;
-use tokio::sync::watch;
+use meshgate_api::{Str, binding::mqtt::Properties, group::Bounds, topic::TopicSet};
 
 use super::{Held, Taken};
 use crate::{
     client::Arrival,
-    group::{Door, Local, Phase, Settled},
+    group::{Door, Local, Settled},
 };
 
 const TOPIC: &str = "readings";
 
 fn held_of(most: usize) -> Held {
-    let door = Arc::<Door>::default();
-    let local = Local {
-        name: "group".into(),
-        group: Group::new(Bounds { window: 100, bytes: 1 << 20 }, door.clone()),
-        door,
-        topics: Mutex::new(TopicSet::one(TOPIC)),
-        phase: watch::Sender::new(Phase::Standing),
-        is_closing: AtomicBool::new(false),
-    };
+    let bounds = Bounds { window: 100, bytes: 1 << 20 };
+    let local = Local::new("group".into(), TopicSet::one(TOPIC), bounds, Door::default());
     Held::new("mqtt".into(), Arc::new(local), most)
 }
 
@@ -84,7 +70,7 @@ fn what_goes_over_the_bound_is_left_to_the_next_connection() {
     assert_eq!(held.arrived(arrival(2, "b", 60)), Taken::No);
     assert_eq!((held.unsettled(), held.unconfirmed(), held.wants_the_rest()), (1, 1, false), "a is on its way");
     let bytes = held.bytes;
-    held.local.door.settled.lock().push(Settled { number: 1, topic: TOPIC.into(), bytes });
+    held.local.keeper.settled.lock().push(Settled { number: 1, topic: TOPIC.into(), bytes });
     held.settle();
     assert_eq!((held.next_settled(), held.next_settled()), (Some(1), None), "2 was not taken");
     assert!(held.wants_the_rest());
