@@ -14,6 +14,7 @@ use meshgate_api::{
 use uuid::Uuid;
 
 pub mod http;
+pub mod mqtt;
 pub mod websocket;
 
 /// Extensions that show a reader where an event stands; they are taken off when it is published again.

@@ -14,6 +14,20 @@ pub const WRAPPED_HEADER: &str = "meshgate-wrapped";
 /// The transport header that counts forwardings.
 pub const HOPS_HEADER: &str = "meshgate-hops";
 
+/// Transport headers of the gateway's own that keep what an MQTT client has published with an event: where answers go, what they carry,
+/// whether the payload calls itself text, and that it is to be retained.
+pub const RESPONSE_HEADER: &str = "meshgate-response-topic";
+/// See [`RESPONSE_HEADER`].
+pub const CORRELATION_HEADER: &str = "meshgate-correlation";
+/// See [`RESPONSE_HEADER`].
+pub const FORMAT_HEADER: &str = "meshgate-payload-format";
+/// See [`RESPONSE_HEADER`].
+pub const RETAIN_HEADER: &str = "meshgate-retain";
+/// The quality of service that a client of MQTT published with, where that is not 2. See [`RESPONSE_HEADER`].
+pub const QOS_HEADER: &str = "meshgate-qos";
+/// The client of MQTT that published it, where it does not want its own events back. See [`RESPONSE_HEADER`].
+pub const PUBLISHER_HEADER: &str = "meshgate-publisher";
+
 /// Transport headers: ordered, a name may repeat, values are bytes.
 pub type Headers = Vec<(Str, Bytes)>;
 
@@ -90,6 +104,16 @@ pub fn is_reserved_header(name: &str) -> bool {
         || starts("ce-")
         || starts("cloudEvents")
         || name.eq_ignore_ascii_case("content-type")
+}
+
+/// Whether a header of the gateway's own travels from connector to listener like any other.
+#[must_use]
+pub fn is_own_header(name: &str, value: &[u8]) -> bool {
+    match name {
+        HOPS_HEADER => is_hop_count(value),
+        RESPONSE_HEADER | CORRELATION_HEADER | FORMAT_HEADER | RETAIN_HEADER | QOS_HEADER | PUBLISHER_HEADER => true,
+        _ => false,
+    }
 }
 
 /// Whether a value of [`HOPS_HEADER`] counts, wherever it comes from: what does not is no header.

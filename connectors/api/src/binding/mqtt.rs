@@ -29,7 +29,7 @@ use crate::{
     connector::ContentMode,
     event::{Draft, Event, Value, check_attribute_name, parse_timestamp, timestamp},
     json,
-    message::{CHANNEL_HEADER, HOPS_HEADER, Headers, Message, WRAPPED_HEADER, is_hop_count, is_reserved_header},
+    message::{CHANNEL_HEADER, Headers, Message, WRAPPED_HEADER, is_own_header, is_reserved_header},
 };
 
 /// Bytes of the longest text that MQTT has.
@@ -194,9 +194,14 @@ fn is_text(text: &str) -> bool {
 
 /// Seconds until the event is of no use any more: at least one, for none would say that it never was.
 fn remaining(event: &Event, now: SystemTime) -> Option<u32> {
+    remaining_seconds(event, now).map(|seconds| u32::try_from(seconds.max(1)).unwrap_or(u32::MAX))
+}
+
+/// Seconds until the `expirytime` of an event, none or fewer once it has passed; `None`: it has none that is a time.
+#[must_use]
+pub fn remaining_seconds(event: &Event, now: SystemTime) -> Option<i64> {
     let until = parse_timestamp(&event.extension(EXPIRY)?.canonical())?;
-    let seconds = (until - OffsetDateTime::from(now)).whole_seconds();
-    Some(u32::try_from(seconds.max(1)).unwrap_or(u32::MAX))
+    Some((until - OffsetDateTime::from(now)).whole_seconds())
 }
 
 /// Attributes, in the order in which they came.
@@ -245,8 +250,9 @@ impl Found {
             match &**name {
                 CHANNEL_HEADER => found.channel = found.channel.or_else(|| Some(value.clone())),
                 WRAPPED_HEADER => found.wrapped |= value == "true",
-                HOPS_HEADER if !is_hop_count(value.as_bytes()) => {}
-                HOPS_HEADER => found.headers.push((name.clone(), value.clone().into_bytes())),
+                own if is_own_header(own, value.as_bytes()) => {
+                    found.headers.push((name.clone(), value.clone().into_bytes()));
+                }
                 text if is_reserved_header(text) => {}
                 text if may_be_event && !is_named && check_attribute_name(text).is_ok() => {
                     attributes.push((name.clone(), value.clone()));

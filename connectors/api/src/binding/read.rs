@@ -8,7 +8,7 @@ use crate::{
     Str,
     event::{Draft, Event, InvalidEvent, Value, WRAPPED_TYPE, check_media_type},
     json, media,
-    message::{CHANNEL_HEADER, HOPS_HEADER, Headers, Message, WRAPPED_HEADER, is_hop_count, is_reserved_header},
+    message::{CHANNEL_HEADER, Headers, Message, WRAPPED_HEADER, is_own_header, is_reserved_header},
 };
 
 /// What a record that is no event is known by.
@@ -89,7 +89,7 @@ impl Found {
             CONTENT_TYPE => self.content_type = Some(media_type(&value)),
             CHANNEL_HEADER => self.channel = Str::try_from(value).ok(),
             WRAPPED_HEADER => self.wrapped = *value == *b"true",
-            HOPS_HEADER if is_hop_count(&value) => self.headers.push((name, value)),
+            own if is_own_header(own, &value) => self.headers.push((name, value)),
             text => match text.strip_prefix("ce_") {
                 Some(attribute) => self.take_attribute(&name, attribute, value),
                 None if is_reserved_header(text) => {}
