@@ -162,7 +162,7 @@ fn main() {
         if let Differ::Channel = differ {
             let filter = ChannelFilter::parse(published.channel.expect("a channel")).expect("a filter");
             criterion.bench_function(&format!("plan/{name}/{routes}-routes"), |bencher| {
-                bencher.iter(|| router.plan(black_box(&filter)));
+                bencher.iter(|| router.plan([black_box(&filter)]));
             });
         }
     }

@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::{
     gateway::{Gateway, Snapshot},
-    router::ChannelFilter,
+    router::ChannelFilters,
     shutdown::Drain,
 };
 
@@ -30,6 +30,7 @@ mod joining;
 mod open;
 mod succession;
 mod text;
+mod turning;
 pub use delivered::{Confirmation, Delivered};
 pub use event_filter::EventFilter;
 pub use open::{Begin, GroupName, OpenError, Reading};
@@ -65,13 +66,13 @@ pub enum Ended {
 const TOO_LONG: &str = "the reader's cursor is longer than `limits.cursor`: narrow the filter, use a group, or read without cursors \
                         (resume=no)";
 
-/// The events of one channel filter, from one start on.
+/// The events of some channel filters, from one start on.
 pub struct Flow {
     gateway: Arc<Gateway>,
     snapshot: Arc<Snapshot>,
     /// Begins when the gateway serves another snapshot.
     superseded: Drain,
-    filter: ChannelFilter,
+    filters: ChannelFilters,
     events: Option<EventFilter>,
     /// Its name at the broker.
     group: Option<Str>,
@@ -164,8 +165,10 @@ impl Flow {
     /// The next event of those that have arrived. The cursor moves past it, and past those before it that did not match.
     pub fn take(&mut self) -> Option<Delivered> {
         while let Some(Delivery { record, settler }) = self.arrived.deliveries.next() {
+            let mut from = None;
             let note = match self.arrived.of {
                 Of::Connector(connector) => {
+                    from = Some(connector);
                     let named = &self.snapshot.connectors[connector];
                     if let Some(cursor) = self.cursor.as_mut().filter(|_| named.replays()) {
                         let positions = cursor.positions_mut(&named.name);
@@ -179,7 +182,7 @@ impl Flow {
                     None => continue,
                 },
             };
-            let delivered = Delivered { record, note, settler };
+            let delivered = Delivered { record, connector: from, note, settler };
             if self.is_wanted(&delivered) {
                 return Some(delivered);
             }
@@ -192,12 +195,25 @@ impl Flow {
 
     fn is_wanted(&self, delivered: &Delivered) -> bool {
         let Some(owned) = delivered.note().owned.as_ref() else { return false };
-        self.filter.matches(&owned.channel)
+        self.filters.matches(&owned.channel)
             && self.events.as_ref().is_none_or(|events| {
                 events.wants(owned.event(&delivered.record), || {
                     self.gateway.metrics.filter_errors.inc();
                 })
             })
+    }
+
+    /// The connector that the event which was taken last can be read from again.
+    #[must_use]
+    pub fn origin(&self, event: &Delivered) -> Option<&Str> {
+        let named = &self.snapshot.connectors[event.connector?];
+        named.replays().then_some(&named.name)
+    }
+
+    /// Where reading would go on now at each connector; `None` if the reader asked for no cursors.
+    pub fn positions(&mut self) -> Option<&Cursor> {
+        self.catch_up();
+        self.cursor.as_ref()
     }
 
     /// Whether all has been taken that was stored when it was opened or, later, when it was asked last for more.
@@ -247,7 +263,7 @@ impl Flow {
     fn ended(&mut self, connector: usize, problem: ReadError) -> Ended {
         let ReadError::Gone { resume, detail } = problem else { return Ended::Interrupted(problem.to_string()) };
         self.gateway.metrics.skip();
-        let mut cursor = self.cursor.clone().unwrap_or_else(|| Cursor::new(self.filter.as_str()));
+        let mut cursor = self.cursor.clone().unwrap_or_else(|| Cursor::new(&self.filters.text()));
         let named = &self.snapshot.connectors[connector];
         if named.replays() {
             *cursor.positions_mut(&named.name) = resume;

@@ -51,7 +51,7 @@ mod template;
 mod testing;
 mod topic;
 
-pub use channel::{Channel, ChannelError, ChannelFilter, MAX_LENGTH};
+pub use channel::{Channel, ChannelError, ChannelFilter, ChannelFilters, MAX_LENGTH};
 pub use explain::{Explained, Verdict};
 pub use filter::Filter;
 use index::Index;

@@ -15,6 +15,8 @@ use crate::telemetry::DeliveryCounters;
 #[derive(Debug)]
 pub struct Delivered {
     pub(super) record: Arc<Record>,
+    /// The number of the connector that it is from; `None`: of one that a reload has left.
+    pub(super) connector: Option<usize>,
     /// Where the record's own note is of another time.
     pub(super) note: Option<Box<Note>>,
     pub(super) settler: Option<Settler>,

@@ -25,10 +25,12 @@ pub(super) struct Joining {
     positions: Positions,
     /// What the flow has read already of that which it begins with.
     read: Option<Read>,
+    /// What was stored in other topics before the flow turned to them.
+    unasked: Option<Read>,
     state: State,
 }
 
-/// Of these topics everything before this place of a numbering that covers all topics.
+/// Everything before this place of a numbering that covers all topics, of these topics or of all others.
 struct Read {
     topics: TopicSet,
     until: Place,
@@ -56,7 +58,16 @@ pub(super) struct Opening {
 impl Joining {
     pub(super) fn new(opening: Opening) -> Self {
         let read = opening.after.get("", 0).map(|until| Read { topics: opening.read.clone(), until });
-        Self { positions: opening.after.clone(), read, state: State::Opening(opening.until_open().boxed()) }
+        let positions = opening.after.clone();
+        Self { positions, read, unasked: None, state: State::Opening(opening.until_open().boxed()) }
+    }
+
+    /// One that is open; of topics that were not read before it has what is stored from now on.
+    pub(super) async fn open(opening: Opening) -> Result<Self, ReadError> {
+        let now = opening.subscribe(Start::Latest).await?.positions().get("", 0);
+        let unasked = now.map(|until| Read { topics: opening.read.clone(), until });
+        let subscription = opening.open().await?;
+        Ok(Self { positions: Positions::default(), read: None, unasked, state: State::Open(subscription) })
     }
 }
 
@@ -112,6 +123,13 @@ impl Subscription for Joining {
                         });
                         if subscription.positions().get("", 0).is_some_and(|place| place >= *until) {
                             self.read = None;
+                        }
+                    }
+                    if let Some(Read { topics, until }) = &self.unasked {
+                        next.deliveries
+                            .retain(|next| next.record.position.place >= *until || topics.contains(&next.record.topic));
+                        if subscription.positions().get("", 0).is_some_and(|place| place >= *until) {
+                            self.unasked = None;
                         }
                     }
                     return Poll::Ready(Ok(next));

@@ -7,6 +7,7 @@ use meshgate_api::{
     Str,
     connector::{ReadError, Start, SubscribeRequest},
     cursor::{Cursor, CursorError},
+    position::Positions,
 };
 use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
@@ -15,7 +16,7 @@ use tokio::time::timeout;
 use super::{Arrived, EventFilter, Flow, Of, OpenSource, Succession, TOO_LONG};
 use crate::{
     gateway::{Gateway, Snapshot},
-    router::{ChannelFilter, Source},
+    router::{ChannelFilters, Source},
 };
 
 const NO_REPLAY: &str = "what this filter reads is on connectors that keep nothing to go back to: it is read from now on only (from=latest, and \
@@ -32,6 +33,8 @@ pub enum Begin {
     Time(SystemTime),
     /// After the events that a cursor's reader has seen.
     Cursor(Str),
+    /// The same, by somebody who keeps positions as such.
+    After(Cursor),
 }
 
 /// What a group is called.
@@ -47,11 +50,13 @@ pub enum GroupName {
 #[derive(Clone, Debug)]
 pub struct Reading {
     /// The channels.
-    pub channels: ChannelFilter,
+    pub channels: ChannelFilters,
     /// Where to begin; in a group that exists already it does not count.
     pub from: Begin,
     /// Give a cursor after each event. A group has none: its position is at the broker.
     pub cursors: bool,
+    /// Keep positions for [`Flow::positions`], of any length, instead.
+    pub positions: bool,
     /// Share the flow with the other members of this group; every event is then to be settled.
     pub group: Option<GroupName>,
     /// Only these events.
@@ -92,16 +97,17 @@ pub enum OpenError {
 impl Gateway {
     /// Subscribes to everything that the channel filter reads.
     pub async fn open(self: &Arc<Self>, reading: Reading) -> Result<Flow, OpenError> {
-        let filter = &reading.channels;
+        let text = reading.channels.text().into_owned();
         let snapshot = Arc::clone(&self.now());
-        let plan = snapshot.router.plan(filter).ok_or(OpenError::NoRoute)?;
+        let plan = snapshot.router.plan(reading.channels.iter()).ok_or(OpenError::NoRoute)?;
         let asked = match &reading.from {
-            Begin::Cursor(_) if reading.group.is_some() => {
+            Begin::Cursor(_) | Begin::After(_) if reading.group.is_some() => {
                 return Err(OpenError::Unsupported(
                     "a group goes on from its own position: leave the cursor out".into(),
                 ));
             }
-            Begin::Cursor(text) => Some(Cursor::decode(text, filter.as_str())?),
+            Begin::Cursor(cursor) => Some(Cursor::decode(cursor, &text)?),
+            Begin::After(cursor) => Some(cursor.clone()),
             _ => None,
         };
         let group = reading.group.as_ref().map(|name| group_at_broker(name, &reading));
@@ -132,22 +138,16 @@ impl Gateway {
             }
         }
         if !gone.is_empty() {
-            self.metrics.skip();
-            let mut cursor = asked.unwrap_or_else(|| Cursor::new(filter.as_str()));
-            for (connector, resume, _) in &gone {
-                *cursor.positions_mut(&snapshot.connectors[*connector].name) = resume.clone();
-            }
-            let detail = gone.into_iter().map(|(_, _, detail)| detail).collect::<Vec<_>>().join("; ");
-            return Err(OpenError::Gone { cursor: cursor.encode(), detail });
+            return Err(self.gone(&snapshot, asked.unwrap_or_else(|| Cursor::new(&text)), gone));
         }
-        let has_cursor = reading.cursors && reading.group.is_none() && has_positions;
-        let cursor = has_cursor.then(|| Cursor::new(filter.as_str()));
+        let has_cursor = (reading.cursors || reading.positions) && reading.group.is_none() && has_positions;
+        let cursor = has_cursor.then(|| Cursor::new(&text));
         let mut flow = Flow {
             gateway: self.clone(),
             superseded: snapshot.superseded.clone(),
             snapshot,
             fresh: reading.from.in_fresh_topics(),
-            filter: reading.channels,
+            filters: reading.channels,
             events: reading.events,
             group,
             sources,
@@ -156,8 +156,25 @@ impl Gateway {
             cursor,
             is_reported: false,
         };
-        flow.cursor().map_err(|_| OpenError::CursorTooLong)?;
+        if reading.positions {
+            flow.catch_up();
+        } else {
+            flow.cursor().map_err(|_| OpenError::CursorTooLong)?;
+        }
         Ok(flow)
+    }
+}
+
+impl Gateway {
+    /// What is gone at these connectors, and the cursor with which reading can go on.
+    fn gone(&self, snapshot: &Snapshot, mut cursor: Cursor, gone: Vec<(usize, Positions, String)>) -> OpenError {
+        self.metrics.skip();
+        let mut details = Vec::with_capacity(gone.len());
+        for (connector, resume, detail) in gone {
+            *cursor.positions_mut(&snapshot.connectors[connector].name) = resume;
+            details.push(detail);
+        }
+        OpenError::Gone { cursor: cursor.encode(), detail: details.join("; ") }
     }
 }
 
@@ -165,12 +182,12 @@ impl Snapshot {
     /// Where reading from a connector begins.
     fn start(&self, connector: usize, from: &Begin, cursor: Option<&Cursor>) -> Start {
         match (from, cursor) {
-            (Begin::Cursor(_), Some(cursor)) => {
+            (Begin::Cursor(_) | Begin::After(_), Some(cursor)) => {
                 Start::After(cursor.positions(&self.connectors[connector].name).cloned().unwrap_or_default())
             }
             (Begin::Earliest, _) => Start::Earliest,
             (Begin::Time(time), _) => Start::At(*time),
-            (Begin::Latest | Begin::Cursor(_), _) => Start::Latest,
+            (Begin::Latest | Begin::Cursor(_) | Begin::After(_), _) => Start::Latest,
         }
     }
 
@@ -198,7 +215,7 @@ fn group_at_broker(name: &GroupName, reading: &Reading) -> Str {
         GroupName::OfClient(name) => name,
     };
     let events = reading.events.as_ref().map_or("", EventFilter::as_str);
-    let digest: [u8; 32] = Sha256::digest(format!("{}\n{events}", reading.channels.as_str())).into();
+    let digest: [u8; 32] = Sha256::digest(format!("{}\n{events}", reading.channels.text())).into();
     let [a, b, c, d, ..] = digest;
     format!("{name}.{a:02x}{b:02x}{c:02x}{d:02x}").into()
 }

@@ -60,6 +60,11 @@ pub(super) struct Left {
 }
 
 impl Succession {
+    /// What is read is another matter now.
+    pub(super) fn forget(&mut self) {
+        (self.seen, self.patience) = (None, None);
+    }
+
     pub(super) fn holds_back(&self) -> bool {
         self.held_back.is_some()
     }
@@ -86,7 +91,7 @@ impl Flow {
         self.sources = plan.into_iter().map(|source| self.take_over(source, &mut old, &before)).collect();
         old.into_iter().for_each(|open| self.leave(open, None, &before));
         self.superseded = self.snapshot.superseded.clone();
-        self.cursor = self.cursor.take().map(|_| Cursor::new(self.filter.as_str()));
+        self.cursor = self.cursor.take().map(|_| Cursor::new(&self.filters.text()));
         self.is_reported = false;
         (self.succession.seen, self.succession.patience) = (None, None);
         self.catch_up();
@@ -241,7 +246,7 @@ impl Flow {
 
 fn plan(router: &Router, flow: &Flow) -> Vec<Source> {
     // Where no route overlaps the filter any more there is nothing to read, until another reload brings one.
-    router.plan(&flow.filter).unwrap_or_default()
+    router.plan(flow.filters.iter()).unwrap_or_default()
 }
 
 impl Begin {
@@ -249,7 +254,7 @@ impl Begin {
     pub(super) fn in_fresh_topics(&self) -> Start {
         match self {
             Self::Latest => Start::Latest,
-            Self::Earliest | Self::Cursor(_) => Start::Earliest,
+            Self::Earliest | Self::Cursor(_) | Self::After(_) => Start::Earliest,
             Self::Time(time) => Start::At(*time),
         }
     }

@@ -28,7 +28,7 @@ use crate::{
 
 mod close;
 mod connection;
-mod handshake;
+pub(super) mod handshake;
 mod inbound;
 mod outbound;
 mod outcome;
@@ -52,11 +52,10 @@ pub(super) fn is_asked_for(request: &Parts) -> bool {
 
 /// Answers a `GET /channels/{filter}` that asks for a WebSocket. Its subscription stands when the answer is 101.
 pub(super) async fn accept(http: &Arc<Http>, channels: ChannelFilter, request: &Parts) -> Result<Response, Problem> {
-    let handshake = Handshake::read(request)?;
+    let handshake = Handshake::read(request, handshake::JSON)?;
     let query = Query::read(request)?;
     let channel = query.role.publishes().then(|| one_channel(&channels)).transpose()?;
-    let on_upgrade = request.extensions.get::<OnUpgrade>().cloned();
-    let on_upgrade = on_upgrade.ok_or_else(|| Problem::bad_request("this connection cannot become a WebSocket"))?;
+    let on_upgrade = upgrade(request)?;
     let mut end = handshake.refusal();
     let mut outbound = None;
     if query.role.subscribes() && end.is_none() {
@@ -65,7 +64,7 @@ pub(super) async fn accept(http: &Arc<Http>, channels: ChannelFilter, request: &
             Err(not_now) => end = Some(not_now),
         }
     }
-    let inbound = Inbound::new(http, channel, codec::travelling(&request.headers), handshake.is_json_only());
+    let inbound = Inbound::new(http, channel, codec::travelling(&request.headers), handshake.is_agreed());
     let config = WebSocketConfig::default()
         .read_buffer_size(BUFFER)
         .write_buffer_size(BUFFER)
@@ -84,6 +83,12 @@ pub(super) async fn accept(http: &Arc<Http>, channels: ChannelFilter, request: &
     Ok(switching_protocols(&handshake))
 }
 
+/// What the connection becomes after the answer.
+pub(super) fn upgrade(request: &Parts) -> Result<OnUpgrade, Problem> {
+    let on_upgrade = request.extensions.get::<OnUpgrade>().cloned();
+    on_upgrade.ok_or_else(|| Problem::bad_request("this connection cannot become a WebSocket"))
+}
+
 /// The channel that frames are published to: wildcards name none.
 fn one_channel(channels: &ChannelFilter) -> Result<Str, Problem> {
     let channel = channels.as_str();
@@ -97,9 +102,10 @@ fn one_channel(channels: &ChannelFilter) -> Result<Str, Problem> {
 /// What is wrong for good is an answer; what is not possible now ends the connection once it stands (1013).
 async fn open(http: &Arc<Http>, channels: ChannelFilter, query: &Query) -> Result<Result<Outbound, End>, Problem> {
     let reading = Reading {
-        channels: channels.clone(),
+        channels: channels.clone().into(),
         from: query.read.from.clone(),
         cursors: query.read.resume && query.read.meta,
+        positions: false,
         group: query.group.clone().map(GroupName::OfClient),
         events: query.read.events.clone(),
     };
@@ -110,7 +116,7 @@ async fn open(http: &Arc<Http>, channels: ChannelFilter, query: &Query) -> Resul
     }
 }
 
-fn switching_protocols(handshake: &Handshake) -> Response {
+pub(super) fn switching_protocols(handshake: &Handshake) -> Response {
     let headers = [
         (header::CONNECTION, HeaderValue::from_static("Upgrade")),
         (header::UPGRADE, HeaderValue::from_static("websocket")),

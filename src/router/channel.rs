@@ -1,7 +1,11 @@
 //! Channels and channel filters as clients write them (specification, section 1): levels joined by `/`, empty ones count.
 
-use crate::router::shape::{Level, Shape};
+use std::borrow::Cow;
+
 use meshgate_api::Str;
+use smallvec::SmallVec;
+
+use crate::router::shape::{Level, Shape};
 
 /// Bytes of the longest channel, filter or pattern.
 pub const MAX_LENGTH: usize = 1024;
@@ -99,6 +103,44 @@ impl ChannelFilter {
 
     pub(super) fn shape(&self) -> &Shape {
         &self.shape
+    }
+}
+
+/// What one reader reads: the channels of any of these.
+#[derive(Clone, Debug, Default)]
+pub struct ChannelFilters(SmallVec<[ChannelFilter; 1]>);
+
+impl ChannelFilters {
+    /// Whether one of them lets a channel through.
+    #[must_use]
+    pub fn matches(&self, channel: &str) -> bool {
+        self.0.iter().any(|filter| filter.matches(channel))
+    }
+
+    /// As they were written; of several, one after the other.
+    #[must_use]
+    pub fn text(&self) -> Cow<'_, str> {
+        match &self.0[..] {
+            [only] => Cow::Borrowed(only.as_str()),
+            several => Cow::Owned(several.iter().map(ChannelFilter::as_str).collect::<Vec<_>>().join("\n")),
+        }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> std::slice::Iter<'_, ChannelFilter> {
+        self.0.iter()
+    }
+}
+
+impl From<ChannelFilter> for ChannelFilters {
+    fn from(filter: ChannelFilter) -> Self {
+        Self(SmallVec::from_iter([filter]))
+    }
+}
+
+impl FromIterator<ChannelFilter> for ChannelFilters {
+    fn from_iter<I: IntoIterator<Item = ChannelFilter>>(filters: I) -> Self {
+        Self(filters.into_iter().collect())
     }
 }
 

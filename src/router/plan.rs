@@ -7,15 +7,22 @@ use meshgate_api::topic::TopicSet;
 use super::{Router, Source, channel::ChannelFilter, topic::Narrowed};
 
 impl Router {
-    /// What a subscriber of `filter` reads, merged: one source a connector, by first use. `None`: no route overlaps the filter, or
+    /// What a subscriber of `filters` reads, merged: one source a connector, by first use. `None`: no route overlaps a filter, or
     /// none that does has a topic for any of its channels.
     ///
     /// That is, of every route but taps and those that an earlier one covers, the topics of its read destination, narrowed to what
-    /// the filter's channels come to. The topics may hold other channels, too: ask [`Router::owner`] and [`ChannelFilter::matches`].
+    /// a filter's channels come to. The topics may hold other channels, too: ask [`Router::owner`] and [`ChannelFilter::matches`].
     #[must_use]
-    pub fn plan(&self, filter: &ChannelFilter) -> Option<Vec<Source>> {
+    pub fn plan<'a>(&self, filters: impl IntoIterator<Item = &'a ChannelFilter>) -> Option<Vec<Source>> {
         let mut sources: Vec<Source> = Vec::new();
         let mut known = HashSet::new();
+        for filter in filters {
+            self.add_to_plan(filter, &mut sources, &mut known);
+        }
+        (!sources.is_empty()).then_some(sources)
+    }
+
+    fn add_to_plan(&self, filter: &ChannelFilter, sources: &mut Vec<Source>, known: &mut HashSet<(usize, Narrowed)>) {
         let candidates = self.index.meeting(filter.shape()).into_iter().map(|number| &self.routes[number]);
         for route in candidates.filter(|route| !route.covered) {
             let Some(read) = route.read() else { continue };
@@ -24,13 +31,12 @@ impl Router {
             if !known.insert((read.connector, narrowed.clone())) {
                 continue;
             }
-            let topics = topics_at(&mut sources, read.connector);
+            let topics = topics_at(sources, read.connector);
             match narrowed {
                 Narrowed::Name(name) => topics.names.push(name),
                 Narrowed::Pattern(pattern) => topics.patterns.push(pattern),
             }
         }
-        (!sources.is_empty()).then_some(sources)
     }
 }
 

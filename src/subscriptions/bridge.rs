@@ -97,9 +97,10 @@ impl Bridge {
             Start::Earliest | Start::After(_) => Begin::Earliest,
         };
         let reading = Reading {
-            channels: settings.channel.clone(),
+            channels: settings.channel.clone().into(),
             from,
             cursors: false,
+            positions: false,
             group: Some(GroupName::OfSubscription(settings.name.clone())),
             events: None,
         };

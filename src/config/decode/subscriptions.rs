@@ -143,7 +143,7 @@ pub(super) fn check(drafts: &[Draft], router: &Router, connectors: &[ConnectorSp
                 format!("no route's channel pattern matches `{}`: dead letters could not be stored", channel.as_str());
             refuse(path, "dead_letter", message);
         }
-        match router.plan(&each.channel) {
+        match router.plan([&each.channel]) {
             None => refuse(path, "channel", "no route's channel pattern overlaps it: nothing would be read".to_owned()),
             Some(plan) => {
                 let by_time = matches!(each.from, Start::At(_));

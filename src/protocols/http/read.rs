@@ -33,9 +33,10 @@ pub(super) async fn read(http: &Arc<Http>, filter: ChannelFilter, request: &Part
 
 fn reading(filter: &ChannelFilter, query: &ReadQuery) -> Reading {
     Reading {
-        channels: filter.clone(),
+        channels: filter.clone().into(),
         from: query.from.clone(),
         cursors: query.resume,
+        positions: false,
         group: None,
         events: query.events.clone(),
     }

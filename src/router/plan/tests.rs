@@ -14,7 +14,7 @@ fn plan(router: &Router, filter: &str) -> Option<Told> {
         let names = texts(&source.topics.names).into_iter().map(str::to_owned);
         (source.connector, names.chain(source.topics.patterns.iter().map(ToString::to_string)).collect())
     };
-    router.plan(&filter).map(|sources| sources.into_iter().map(told).collect())
+    router.plan([&filter]).map(|sources| sources.into_iter().map(told).collect())
 }
 
 fn told(sources: &[(usize, &[&str])]) -> Option<Told> {

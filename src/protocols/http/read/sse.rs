@@ -55,6 +55,7 @@ fn event_stream(body: Body) -> Response {
 fn come_back(filter: &ChannelFilter, query: &ReadQuery, detail: &str) -> Response {
     let cursor = match &query.from {
         Begin::Cursor(cursor) => Some(cursor.to_string()),
+        Begin::After(cursor) => Some(cursor.encode()),
         Begin::Earliest => Some(Cursor::new(filter.as_str()).encode()), // names nothing: everything from its start
         Begin::Latest | Begin::Time(_) => None,
     };
