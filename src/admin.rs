@@ -22,9 +22,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     config::Subscription,
     gateway::{Gateway, NamedConnector, Snapshot},
-    protocols::http::{
-        Problem,
-        server::{Bounds, Server},
+    protocols::{
+        accept::{Acceptor, Places},
+        http::{Problem, server::Server},
     },
     reload::{LastReload, Outcome},
     router::Channel,
@@ -40,7 +40,8 @@ mod explain;
 const STATUS_FORMAT: u32 = 1;
 
 /// Whatever the limits of the other listeners are.
-const BOUNDS: Bounds = Bounds { connections: 1000, header_timeout: Duration::from_secs(10) };
+const CONNECTIONS: usize = 1000;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -68,14 +69,15 @@ pub async fn serve(admin: Admin, address: String) -> Result<std::net::SocketAddr
             Err(problem) => return drop(bound.send(Err(problem.to_string()))),
         };
         runtime.block_on(async move {
-            match Server::bind(&address).await {
-                Ok(server) => {
-                    let told = bound.send(Ok(server.address()));
+            match Acceptor::bind(&address).await {
+                Ok(acceptor) => {
+                    let told = bound.send(Ok(acceptor.address()));
                     let (_never, forever) = crate::shutdown::drain();
-                    let router = router(admin);
+                    let (router, server, drain) = (router(admin), Server::default(), forever.clone());
+                    let serve = |accepted| server.connection(accepted, HEADER_TIMEOUT, router.clone(), drain.clone());
                     if told.is_ok() {
-                        let here = Workers::here();
-                        server.serve(&here, || router.clone(), forever, || BOUNDS, Gauge::default()).await;
+                        let (here, places) = (Workers::here(), Places::new(|| CONNECTIONS));
+                        acceptor.accept(&here, &places, forever, Gauge::default(), serve).await;
                     }
                 }
                 Err(problem) => drop(bound.send(Err(format!("{address}: {problem}")))),

@@ -17,17 +17,16 @@ use crate::{
     admin::{self, Admin},
     assembly::Assembly,
     config::{Config, Shutdown},
-    gateway::{Gateway, Listener},
-    protocols::http::{
-        Http,
-        server::{Bounds, Server},
-    },
+    gateway::Gateway,
     reload::{Leaving, Outcome, Reload, Reloading, Source},
     shutdown::drain,
     subscriptions::Subscriptions,
     telemetry::{Metrics, Traces},
     workers::Workers,
 };
+
+mod listeners;
+use listeners::Listeners;
 
 /// Why the gateway did not start.
 #[derive(Debug, thiserror::Error)]
@@ -64,16 +63,13 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::default());
     let traces = Traces::from_environment(metrics.spans_dropped.clone()).map_err(StartError::Traces)?;
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let (http, admin) = (config.http.clone(), config.admin.clone());
-    let server = Server::bind(&http.address)
-        .await
-        .map_err(|problem| unbound("listeners.http.address", format!("{}: {problem}", http.address)))?;
+    let (admin, bound) = (config.admin.clone(), Listeners::bind(&config).await?);
     let workers = Arc::new(Workers::start().map_err(StartError::Threads)?);
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
     let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
     let (unready, not_ready) = drain();
     let (stop, stopping) = drain();
-    let mut listeners = vec![("http", server.address().to_string())];
+    let mut listeners = bound.addresses();
     let reloaded = Outcome::default();
     let subscriptions = Subscriptions::start(gateway.clone());
     let shown = Admin {
@@ -84,16 +80,10 @@ pub async fn serve(
         reloaded: reloaded.clone(),
         subscriptions: subscriptions.clone(),
     };
-    let bound =
+    let shown_at =
         admin::serve(shown, admin.address).await.map_err(|problem| unbound("listeners.admin.address", problem))?;
-    listeners.push(("admin", bound.to_string()));
-    let count = gateway.metrics.connections[Listener::Http as usize].clone();
-    let http = Http::new(gateway.clone(), stopping.clone());
-    let bounds = bounds(gateway.clone());
-    let serving = tokio::spawn({
-        let workers = workers.clone();
-        async move { server.serve(&workers, || http.service(), stopping, bounds, count).await }
-    });
+    listeners.push(("admin", shown_at.to_string()));
+    let serving = bound.serve(gateway.clone(), workers.clone(), stopping);
     let leaving = Leaving::default();
     let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));
     let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;
@@ -114,14 +104,6 @@ pub async fn serve(
 
 fn unbound(key: &'static str, problem: String) -> StartError {
     StartError::Bind { key, problem }
-}
-
-/// What clients may take of a listener, at each moment.
-fn bounds(gateway: Arc<Gateway>) -> impl Fn() -> Bounds + Send {
-    move || {
-        let limits = gateway.now().limits;
-        Bounds { connections: limits.connections, header_timeout: limits.header_timeout }
-    }
 }
 
 /// From now on SIGHUP does not end the process.
@@ -147,7 +129,7 @@ async fn end(
     let until = deadline - for_connectors;
     match tokio::join!(timeout_at(until, serving), subscriptions.drain(until)).0 {
         Ok(Ok(())) => {}
-        Ok(Err(problem)) => tracing::error!(%problem, "the HTTP listener failed: what it had in flight is unknown"),
+        Ok(Err(problem)) => tracing::error!(%problem, "the listeners failed: what they had in flight is unknown"),
         Err(_) => tracing::warn!("`shutdown.grace` is over: connections that were still busy are closed"),
     }
     let snapshot = gateway.now();

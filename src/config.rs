@@ -36,6 +36,8 @@ pub const SCHEMA: &str = include_str!("../config/schema.json");
 pub struct Config {
     /// `listeners.http`
     pub http: HttpListener,
+    /// `listeners.mqtt`; `None`: there is none.
+    pub mqtt: Option<MqttListener>,
     /// `listeners.admin`
     pub admin: AdminListener,
     /// `connectors`, in their order.
@@ -76,6 +78,25 @@ impl Default for HttpListener {
             default_channel: None,
             origins: Vec::new(),
         }
+    }
+}
+
+/// `listeners.mqtt`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttListener {
+    /// Where it listens: host and port.
+    pub address: String,
+    /// Bytes of the largest packet that clients may send.
+    pub max_packet: usize,
+    /// An event of an MQTT 3.1.1 client that is rejected is acknowledged all the same: the version has no word for it. Else the
+    /// connection is closed.
+    pub acknowledge_rejected: bool,
+}
+
+/// Only this machine is served.
+impl Default for MqttListener {
+    fn default() -> Self {
+        Self { address: "127.0.0.1:1883".into(), max_packet: 1 << 20, acknowledge_rejected: false }
     }
 }
 

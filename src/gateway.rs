@@ -79,15 +79,17 @@ pub enum Listener {
     Http,
     /// WebSockets on the HTTP listener.
     WebSocket,
+    /// The MQTT listener.
+    Mqtt,
     /// No client's: a subscription of the configuration, whose sink is a channel.
     Subscription,
 }
 
 impl Listener {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Http, Self::WebSocket, Self::Subscription];
+    pub const ALL: [Self; 4] = [Self::Http, Self::WebSocket, Self::Mqtt, Self::Subscription];
     /// Those that have connections, in the same order.
-    pub const OF_CLIENTS: [Self; 2] = [Self::Http, Self::WebSocket];
+    pub const OF_CLIENTS: [Self; 3] = [Self::Http, Self::WebSocket, Self::Mqtt];
 
     /// Its name in metrics.
     #[must_use]
@@ -95,6 +97,7 @@ impl Listener {
         match self {
             Self::Http => "http",
             Self::WebSocket => "websocket",
+            Self::Mqtt => "mqtt",
             Self::Subscription => "subscription",
         }
     }

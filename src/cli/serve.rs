@@ -74,7 +74,9 @@ fn greet(listeners: &[(&'static str, String)], from_file: bool) {
         tracing::info!(listener = name, %address, "listening");
     }
     let (Some((_, http)), Some((_, admin))) = (listeners.first(), listeners.last()) else { return };
-    let heading = format!("Meshgate listens on http://{http} (admin: http://{admin}).");
+    let mqtt = listeners.iter().find(|(name, _)| *name == "mqtt");
+    let mqtt = mqtt.map(|(_, address)| format!(" and mqtt://{address}")).unwrap_or_default();
+    let heading = format!("Meshgate listens on http://{http}{mqtt} (admin: http://{admin}).");
     let lines = format!(
         "{heading}\n\nTry, in other terminals:\n  \
          curl -N 'http://{http}/channels/hello/*'\n  \

@@ -15,6 +15,7 @@ use crate::router::{
 
 mod connectors;
 mod listeners;
+use listeners::Listeners;
 mod routes;
 mod subscriptions;
 
@@ -22,6 +23,7 @@ mod subscriptions;
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(600);
 
 const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 const TIB: usize = 1 << 40;
 
@@ -52,12 +54,14 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
             subscriptions::check(&subscriptions, router, &specs, &tree, problems);
             warnings = subscriptions::warnings(&subscriptions, router, &specs, &tree);
         }
-        let (http, admin) = listeners?;
+        let Listeners { http, mqtt, admin } = listeners?;
         let mut limits = limits?;
-        limits.connectors.max_body = http.max_body;
+        let packet = mqtt.as_ref().map_or(0, |mqtt| mqtt.max_packet);
+        limits.connectors.max_body = http.max_body.max(packet);
         Some(Config {
             limits,
             http,
+            mqtt,
             admin,
             connectors: drafts.into_iter().map(connectors::Draft::finish).collect::<Option<_>>()?,
             router: router?,

@@ -11,7 +11,11 @@ use futures::FutureExt;
 use hyper::body::Incoming;
 use tower::service_fn;
 
-use crate::{gateway::Gateway, shutdown::Drain};
+use crate::{
+    gateway::Gateway,
+    protocols::mqtt::{self, Mqtt},
+    shutdown::Drain,
+};
 
 mod address;
 pub(super) mod body;
@@ -48,6 +52,8 @@ pub struct Http {
     pub(super) drain: Drain,
     /// What an SSE stream waits in silence before it sends a comment.
     heartbeat: Duration,
+    /// Serves MQTT over WebSocket, if there is an MQTT listener.
+    mqtt: Option<Arc<Mqtt>>,
 }
 
 impl Http {
@@ -56,12 +62,18 @@ impl Http {
     pub fn new(gateway: Arc<Gateway>, drain: Drain) -> Self {
         let in_flight = body::Budget::new(gateway.clone(), 1);
         let pages = body::Budget::new(gateway.clone(), SWOLLEN);
-        Self { gateway, in_flight, pages, drain, heartbeat: HEARTBEAT }
+        Self { gateway, in_flight, pages, drain, heartbeat: HEARTBEAT, mqtt: None }
+    }
+
+    /// The same with MQTT over WebSocket at `/mqtt`.
+    #[must_use]
+    pub fn with_mqtt(self, mqtt: Option<Mqtt>) -> Self {
+        Self { mqtt: mqtt.map(Arc::new), ..self }
     }
 
     /// Bytes of the largest event.
     pub(super) fn max_body(&self) -> usize {
-        self.gateway.now().limits.connectors.max_body
+        self.gateway.now().http.max_body
     }
 
     /// Within it a request's body has arrived, and a page has been taken.
@@ -128,6 +140,10 @@ impl Http {
                 query::none(&head.uri)?;
                 Ok(openapi::answer(&self.gateway.now()))
             }
+            (Some(Resource::Mqtt), &Method::GET) => match &self.mqtt {
+                Some(mqtt) => mqtt::websocket::accept(mqtt, head),
+                None => Err(no_mqtt()),
+            },
             (Some(resource), method) => Err(method_not_allowed(resource, method)),
             (None, _) => Err(no_such_resource(&head.uri)),
         }
@@ -141,6 +157,8 @@ enum Resource {
     Root,
     /// Every channel and channel filter.
     Channels,
+    /// MQTT over WebSocket.
+    Mqtt,
     /// The description of all this.
     Description,
 }
@@ -150,6 +168,7 @@ impl Resource {
         match path.strip_prefix(address::ROOT) {
             Some(rest) if rest.is_empty() || rest.starts_with('/') => Some(Self::Channels),
             _ if path == "/" => Some(Self::Root),
+            _ if path == "/mqtt" => Some(Self::Mqtt),
             _ => (path == "/openapi.json").then_some(Self::Description),
         }
     }
@@ -163,9 +182,14 @@ fn method_not_allowed(resource: Resource, method: &Method) -> Problem {
     let (allowed, what) = match resource {
         Resource::Root => ("POST", "POST to publish to the default channel"),
         Resource::Channels => ("GET, HEAD, POST", "POST to publish and GET to subscribe"),
+        Resource::Mqtt => ("GET", "GET to open a WebSocket"),
         Resource::Description => ("GET, HEAD", "GET to read it"),
     };
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, format!("{method} is not served here: use {what}")).allowing(allowed)
+}
+
+fn no_mqtt() -> Problem {
+    Problem::new(StatusCode::NOT_FOUND, "there is no MQTT here: set `listeners.mqtt`")
 }
 
 fn no_default_channel() -> Problem {

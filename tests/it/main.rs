@@ -8,6 +8,7 @@ mod bad_input;
 mod bridges;
 mod command_line;
 mod description;
+mod devices;
 mod durability;
 mod explain;
 mod federation;

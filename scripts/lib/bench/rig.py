@@ -48,7 +48,7 @@ class Rig(contextlib.ExitStack):
         """A gateway with the configuration that is built in, on free ports."""
         text = (ROOT / "config/default.yaml").read_text()
         http, admin = self.address(), self.address()
-        for built_in, free in (("127.0.0.1:8080", http), ("127.0.0.1:9090", admin)):
+        for built_in, free in (("127.0.0.1:8080", http), ("127.0.0.1:1883", self.address()), ("127.0.0.1:9090", admin)):
             if text.count(built_in) != 1:
                 raise Failed(f"config/default.yaml does not name {built_in} once")
             text = text.replace(built_in, free)

@@ -5,25 +5,47 @@ use std::net::{Ipv4Addr, SocketAddr};
 use axum::http::Uri;
 use meshgate_api::settings::Fields;
 
-use super::{GIB, KIB};
+use super::{GIB, KIB, MIB};
 use crate::{
-    config::{AdminListener, HttpListener},
+    config::{AdminListener, HttpListener, MqttListener},
     router::Channel,
 };
 
-pub(super) fn listeners(fields: &mut Fields<'_>) -> Option<(HttpListener, AdminListener)> {
+#[derive(Debug, Default)]
+pub(super) struct Listeners {
+    pub(super) http: HttpListener,
+    pub(super) mqtt: Option<MqttListener>,
+    pub(super) admin: AdminListener,
+}
+
+pub(super) fn listeners(fields: &mut Fields<'_>) -> Option<Listeners> {
     let http = fields.section("http", http).or(HttpListener::default());
+    let mqtt = fields.section("mqtt", |fields| mqtt(fields).map(Some)).or(None);
     let admin = fields.section("admin", admin).or(AdminListener::default());
-    fields.not_built_yet("mqtt", "MQTT listener");
-    let (http, admin) = (http?, admin?);
-    if collide(&http.address, &admin.address) {
-        let message = format!(
-            "`address` is {}, which the HTTP listener has with {}: use another port",
-            admin.address, http.address
-        );
-        fields.refuse_value("admin", message);
+    let all = Listeners { http: http?, mqtt: mqtt?, admin: admin? };
+    let mqtt = all.mqtt.as_ref().map(|mqtt| ("mqtt", "MQTT", &mqtt.address));
+    let named: Vec<_> = [Some(("http", "HTTP", &all.http.address)), mqtt, Some(("admin", "admin", &all.admin.address))]
+        .into_iter()
+        .flatten()
+        .collect();
+    for (at, (key, _, address)) in named.iter().enumerate() {
+        if let Some((_, before, other)) = named[..at].iter().find(|(_, _, other)| collide(other, address)) {
+            let message =
+                format!("`address` is {address}, which the {before} listener has with {other}: use another port");
+            fields.refuse_value(key, message);
+        }
     }
-    Some((http, admin))
+    Some(all)
+}
+
+fn mqtt(fields: &mut Fields<'_>) -> Option<MqttListener> {
+    let default = MqttListener::default();
+    let address = address(fields).or(default.address);
+    let max_packet = fields.size("max_packet", KIB..=256 * MIB).or(default.max_packet);
+    let words = [("close", false), ("ack", true)];
+    let acknowledge_rejected = fields.choice("rejected_v3", &words).or(default.acknowledge_rejected);
+    fields.not_built_yet("tls", "TLS");
+    Some(MqttListener { address: address?, max_packet: max_packet?, acknowledge_rejected: acknowledge_rejected? })
 }
 
 fn http(fields: &mut Fields<'_>) -> Option<HttpListener> {

@@ -67,7 +67,7 @@ pub(in crate::protocols) struct Share {
 /// is left to its connection.
 pub(super) async fn take(http: &Http, head: &Parts, body: &mut Incoming) -> Result<Taken, Problem> {
     let limits = http.gateway.now().limits;
-    let max_body = limits.connectors.max_body;
+    let max_body = http.max_body();
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     if announced.is_some_and(|length| length > max_body) || body.size_hint().lower() > max_body as u64 {
         return Err(too_large(max_body));

@@ -39,7 +39,7 @@ fn document(snapshot: &Snapshot) -> Value {
         parameter["description"] = format!("{description}{routes}").into();
         parameter["examples"] = examples(snapshot);
     }
-    let max_body = snapshot.limits.connectors.max_body;
+    let max_body = snapshot.http.max_body;
     document["components"]["requestBodies"]["Events"]["description"] = format!(
         "One event (`application/cloudevents+json`), a batch (`application/cloudevents-batch+json`), or the data of an event whose \
          attributes are `ce-` headers. Anything else is data without attributes, and the gateway makes an event of it. At most \

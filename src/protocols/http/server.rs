@@ -1,14 +1,6 @@
-//! Accepting connections, and speaking HTTP/1.1 and h2c on them, each on one of the [`Workers`].
+//! HTTP/1.1 and h2c on the connections of the listener.
 
-use std::{
-    convert::Infallible,
-    future::poll_fn,
-    io,
-    net::{self, SocketAddr},
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, future::poll_fn, pin::pin, time::Duration};
 
 use axum::http::{Request, Response};
 use bytes::Bytes;
@@ -18,18 +10,10 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use prometheus_client::metrics::gauge::Gauge;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
-};
+use tokio::net::TcpStream;
 
 use super::{socket::Socket, timer::HeadTimer};
-use crate::{
-    shutdown::Drain,
-    workers::{Load, Workers},
-};
+use crate::{protocols::accept::Accepted, shutdown::Drain};
 
 /// The largest request head, in bytes; also what is read of one ahead, and of an answer written to memory while the client does not
 /// read.
@@ -47,13 +31,6 @@ const SEND_BUFFER: usize = 64 << 10;
 /// then the connection ends.
 const EARLY_RESETS: usize = 20;
 const FAULTY_RESETS: usize = 200;
-/// After `accept` failed (mostly: no file descriptors left), wait so long for something to be closed.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// While no more connections are accepted, the bounds are asked so often whether there may be more now.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
-/// Between two lines that say that no more connections are accepted.
-const FULL_AGAIN: Duration = Duration::from_secs(60);
-
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What answers requests.
@@ -79,87 +56,36 @@ where
     type Answer = S::Future;
 }
 
-/// What clients may take of a listener.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// Open connections: beyond them none is accepted.
-    pub connections: usize,
-    /// Within it a request's head has arrived.
-    pub header_timeout: Duration,
+/// What serves HTTP on a connection that was accepted.
+#[derive(Clone)]
+pub struct Server {
+    builder: auto::Builder<TokioExecutor>,
 }
 
-/// A bound listener that does not accept yet.
-#[derive(Debug)]
-pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+impl Default for Server {
+    fn default() -> Self {
+        Self { builder: builder() }
+    }
 }
 
 impl Server {
-    /// Binds `address`.
-    pub async fn bind(address: &str) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        Ok(Self { address: listener.local_addr()?, listener })
-    }
-
-    /// Where it listens.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Serves until the drain begins; then accepts no more and returns when every connection has finished what it was doing. `bounds` is
-    /// asked before each connection, which then gets its own `service`, on one of the `workers`.
-    pub async fn serve<S: Service>(
-        self,
-        workers: &Workers,
-        service: impl Fn() -> S,
-        mut drain: Drain,
-        bounds: impl Fn() -> Bounds,
-        count: Gauge,
-    ) {
-        let builder = builder();
-        let (open_until, mut all_closed) = mpsc::channel::<Infallible>(1);
-        let mut places = Places::default();
-        loop {
-            let Bounds { connections, header_timeout } = bounds();
-            places.resize(connections);
-            let accepted = tokio::select! {
-                () = drain.begun() => break,
-                accepted = self.accept(&mut places) => accepted,
-            };
-            let (stream, place) = match accepted {
-                Ok(Some(accepted)) => accepted,
-                Ok(None) => continue,
-                Err(problem) => {
-                    tracing::warn!(%problem, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let worker = workers.idlest();
-            let open = Open::count(&count, place, open_until.clone(), worker.load());
-            let mut builder = builder.clone();
-            let timer = HeadTimer::new(header_timeout);
-            builder.http1().header_read_timeout(header_timeout).timer(timer.clone());
-            let (service, drain) = (service(), drain.clone());
-            worker.serve(async move {
-                if let Err(problem) = serve_connection(builder, stream, timer, open, service, drain).await {
-                    tracing::debug!(%problem, "a connection ended early");
-                }
-            });
+    /// Serves a connection until it ends; from the beginning of the drain on it finishes what it was doing. Within `header_timeout` each
+    /// request's head has arrived.
+    pub fn connection<S: Service>(
+        &self,
+        accepted: Accepted,
+        header_timeout: Duration,
+        service: S,
+        drain: Drain,
+    ) -> impl Future<Output = ()> + Send + use<S> {
+        let mut builder = self.builder.clone();
+        let timer = HeadTimer::new(header_timeout);
+        builder.http1().header_read_timeout(header_timeout).timer(timer.clone());
+        async move {
+            if let Err(problem) = serve_connection(builder, accepted, timer, service, drain).await {
+                tracing::debug!(%problem, "a connection ended early");
+            }
         }
-        drop((self.listener, open_until));
-        all_closed.recv().await; // `None`, when every connection has dropped its sender
-    }
-
-    /// The next connection, which belongs to no runtime yet; `None` if there is still no place for it. Cancel-safe.
-    async fn accept(&self, places: &mut Places) -> io::Result<Option<(net::TcpStream, OwnedSemaphorePermit)>> {
-        let Ok(place) = timeout(FULL_PAUSE, places.take()).await else { return Ok(None) };
-        let place = place?;
-        let (stream, _) = self.listener.accept().await?;
-        stream.set_nodelay(true)?;
-        Ok(Some((stream.into_std()?, place)))
     }
 }
 
@@ -182,49 +108,14 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// One for each open connection.
-struct Places {
-    free: Arc<Semaphore>,
-    /// The free and the taken ones.
-    all: usize,
-    /// When it was last said that there are none left.
-    said_full: Option<Instant>,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(0)), all: 0, said_full: None }
-    }
-}
-
-impl Places {
-    /// There are to be so many. Those that are taken are given up only when they are free.
-    fn resize(&mut self, all: usize) {
-        if all > self.all {
-            self.free.add_permits(all - self.all);
-            self.all = all;
-        } else {
-            self.all -= self.free.forget_permits(self.all - all);
-        }
-    }
-
-    async fn take(&mut self) -> io::Result<OwnedSemaphorePermit> {
-        if self.free.available_permits() == 0 && self.said_full.is_none_or(|said| said.elapsed() >= FULL_AGAIN) {
-            self.said_full = Some(Instant::now());
-            tracing::warn!("as many connections are open as `limits.connections` allows: further clients wait");
-        }
-        self.free.clone().acquire_owned().await.map_err(io::Error::other)
-    }
-}
-
 async fn serve_connection<S: Service>(
     builder: auto::Builder<TokioExecutor>,
-    stream: net::TcpStream,
+    accepted: Accepted,
     timer: HeadTimer,
-    open: Open,
     service: S,
     mut drain: Drain,
 ) -> Result<(), BoxError> {
+    let Accepted { stream, open } = accepted;
     let socket = Socket::new(TcpStream::from_std(stream)?, timer, open);
     let service = TowerToHyperService::new(service);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service);
@@ -238,26 +129,4 @@ async fn serve_connection<S: Service>(
         connection.as_mut().poll(cx)
     })
     .await
-}
-
-/// Counts a connection while it lives, whichever protocol it has come to speak.
-pub(super) struct Open {
-    count: Gauge,
-    _place: OwnedSemaphorePermit,
-    _load: Load,
-    /// The end of the listener waits for it.
-    _until: mpsc::Sender<Infallible>,
-}
-
-impl Open {
-    fn count(count: &Gauge, place: OwnedSemaphorePermit, until: mpsc::Sender<Infallible>, load: Load) -> Self {
-        count.inc();
-        Self { count: count.clone(), _place: place, _load: load, _until: until }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.count.dec();
-    }
 }

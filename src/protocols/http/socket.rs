@@ -20,7 +20,8 @@ use tokio::{
     time::{Instant, Sleep, sleep, sleep_until},
 };
 
-use super::{server::Open, timer::HeadTimer};
+use super::timer::HeadTimer;
+use crate::protocols::accept::Open;
 
 /// Bytes of the preface of HTTP/2, by which the two versions of HTTP are told apart.
 const PREFACE: usize = 24;

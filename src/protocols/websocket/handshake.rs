@@ -8,11 +8,13 @@ use super::close::End;
 use crate::protocols::http::Problem;
 
 /// The subprotocol of the CloudEvents WebSocket binding for the JSON format.
-const JSON: &str = "cloudevents.json";
+pub(super) const JSON: &str = "cloudevents.json";
 
 /// What a client has opened with.
-pub(super) struct Handshake {
+pub(in crate::protocols) struct Handshake {
     accept: HeaderValue,
+    /// The subprotocol that is known here.
+    known: &'static str,
     offer: Offer,
 }
 
@@ -20,14 +22,14 @@ pub(super) struct Handshake {
 #[derive(PartialEq, Eq)]
 enum Offer {
     Nothing,
-    Json,
+    Known,
     /// Only such as are not known here.
     Unknown,
 }
 
 impl Handshake {
-    /// Checks what the client asks for.
-    pub(super) fn read(request: &Parts) -> Result<Self, Problem> {
+    /// Checks what the client asks for; `known` is the subprotocol that it may offer.
+    pub(in crate::protocols) fn read(request: &Parts, known: &'static str) -> Result<Self, Problem> {
         if request.method != Method::GET || request.version != Version::HTTP_11 {
             return Err(Problem::bad_request("a WebSocket begins with a GET of HTTP/1.1"));
         }
@@ -46,10 +48,10 @@ impl Handshake {
         let accept = accept.map_err(|_| Problem::bad_request("header `sec-websocket-key` cannot be answered"))?;
         let offer = match headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL) {
             false => Offer::Nothing,
-            true if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, JSON) => Offer::Json,
+            true if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, known) => Offer::Known,
             true => Offer::Unknown,
         };
-        Ok(Self { accept, offer })
+        Ok(Self { accept, known, offer })
     }
 
     /// The answer to the client's key.
@@ -59,18 +61,18 @@ impl Handshake {
 
     /// The subprotocol that is chosen.
     pub(super) fn protocol(&self) -> Option<&'static str> {
-        self.is_json_only().then_some(JSON)
+        self.is_agreed().then_some(self.known)
     }
 
-    /// Both sides have agreed that every frame is one event in the JSON format.
-    pub(super) fn is_json_only(&self) -> bool {
-        self.offer == Offer::Json
+    /// Both sides have agreed on the subprotocol.
+    pub(in crate::protocols) fn is_agreed(&self) -> bool {
+        self.offer == Offer::Known
     }
 
     /// Whose subprotocols are all unknown is told so as soon as the connection stands.
     pub(super) fn refusal(&self) -> Option<End> {
         (self.offer == Offer::Unknown)
-            .then(|| End::protocol_error("none of the subprotocols is known: use cloudevents.json"))
+            .then(|| End::protocol_error(&format!("none of the subprotocols is known: use {}", self.known)))
     }
 }
 

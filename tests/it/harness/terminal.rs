@@ -54,7 +54,10 @@ impl Terminal {
     fn configuration(&self) -> PathBuf {
         let file = self.folder.path().join("meshgate.yaml");
         let text = fs::read_to_string(format!("{}/meshgate.yaml", self.example)).expect("the example's configuration");
-        let text = text.replace("127.0.0.1:8080", "127.0.0.1:0").replace("127.0.0.1:9090", "127.0.0.1:0");
+        let text = text
+            .replace("127.0.0.1:8080", "127.0.0.1:0")
+            .replace("127.0.0.1:9090", "127.0.0.1:0")
+            .replace("127.0.0.1:1883", "127.0.0.1:0");
         fs::write(&file, text).expect("a file");
         file
     }

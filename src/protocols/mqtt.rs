@@ -1,0 +1,103 @@
+//! The MQTT listener: 3.1.1 and 5.0 on one port. A topic name is a channel, a topic filter a channel filter, `$share/{group}/{filter}` a
+//! group. PUBACK and PUBREC are the backing brokers' confirmation, and what a client has not confirmed is delivered again.
+//!
+//! A connection is one task on one worker. What outlives it is its [`Session`](session::Session), a small record: the log is the queue.
+
+use std::{fmt, sync::Arc};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::{
+    accept::Accepted,
+    http::{Http, body::Budget},
+};
+use crate::{codec::mqtt::Framing, config::MqttListener, gateway::Gateway, shutdown::Drain};
+
+mod connection;
+mod handshake;
+mod inbound;
+mod outbound;
+mod outcome;
+mod retained;
+mod session;
+mod sessions;
+pub(super) mod websocket;
+mod will;
+mod window;
+
+use connection::End;
+use handshake::{Greeting, greet};
+use retained::Retained;
+use sessions::Sessions;
+
+/// QoS 1 and 2 publishes of one client that may be unanswered, and deliveries to it that may be unconfirmed.
+const RECEIVE_MAXIMUM: u16 = 1024;
+/// The highest topic alias that a client may use.
+const TOPIC_ALIASES: u16 = 10;
+
+/// What every connection works with.
+#[derive(Clone)]
+pub struct Mqtt {
+    gateway: Arc<Gateway>,
+    in_flight: Arc<Budget>,
+    drain: Drain,
+    sessions: Arc<Sessions>,
+    retained: Arc<Retained>,
+    settings: Arc<MqttListener>,
+}
+
+impl fmt::Debug for Mqtt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mqtt").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Mqtt {
+    /// The listener's state beside that of `http`, with which it shares what is bounded. Must be called within a runtime, in which
+    /// sessions expire and wills are published.
+    #[must_use]
+    pub fn new(http: &Http, settings: MqttListener) -> Self {
+        let (gateway, drain) = (http.gateway.clone(), http.drain.clone());
+        let retained = Arc::<Retained>::default();
+        let sessions = Sessions::start(gateway.clone(), retained.clone());
+        let (in_flight, settings) = (http.in_flight.clone(), Arc::new(settings));
+        Self { gateway, in_flight, drain, sessions, retained, settings }
+    }
+
+    /// Serves a connection until it ends.
+    pub fn connection(&self, accepted: Accepted) -> impl Future<Output = ()> + Send + use<> {
+        let own = Self { in_flight: Arc::new(Budget::clone(&self.in_flight)), ..self.clone() };
+        async move {
+            let Accepted { stream, open } = accepted;
+            match TcpStream::from_std(stream) {
+                Ok(stream) => own.serve(stream).await,
+                Err(problem) => tracing::warn!(%problem, "a connection belongs to no runtime"),
+            }
+            drop(open);
+        }
+    }
+
+    fn framing(&self) -> Framing {
+        Framing { maximum: self.settings.max_packet }
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(self, mut stream: S) {
+        let patience = self.gateway.now().limits.header_timeout;
+        let greeting = Box::pin(greet(&self, &mut stream, patience)).await;
+        let Some(Greeting { claim, connect, rest }) = greeting else { return };
+        let connection = connection::Connection::begin(self, stream, *connect, claim, rest);
+        match Box::pin(connection).await {
+            Ok(end) => tracing::debug!("an MQTT connection ended: {end}"),
+            Err(problem) => tracing::debug!(%problem, "an MQTT connection broke"),
+        }
+    }
+}
+
+impl From<std::io::Error> for End {
+    fn from(problem: std::io::Error) -> Self {
+        Self::Lost(problem.to_string())
+    }
+}

@@ -1,0 +1,329 @@
+//! What a client is sent: the events of its subscriptions, read from the log at its own pace.
+
+use std::{
+    collections::VecDeque,
+    num::NonZeroU16,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use bytes::BytesMut;
+use meshgate_api::{Str, cursor::Cursor, message::Message};
+use tokio::time::sleep;
+
+use super::{
+    RECEIVE_MAXIMUM,
+    session::{Session, Subscription},
+    window::{Origin, Spot},
+};
+use crate::{
+    codec::mqtt::{Encoded, Encoder, Publish, Qos, Reason, Withheld, encode_event, is_of},
+    deliver::{Begin, Delivered, Ended, Flow, GroupName, OpenError, Reading},
+    gateway::Gateway,
+    router::ChannelFilters,
+};
+
+/// Before reading is tried again that a broker has interrupted.
+const REST: Duration = Duration::from_secs(1);
+/// Deliveries that are held, confirmed behind others that are not.
+const HELD: usize = 2 * RECEIVE_MAXIMUM as usize;
+
+/// What a client reads.
+#[derive(Default)]
+pub(super) struct Flows {
+    /// For itself.
+    own: Option<Flow>,
+    /// As a member of groups, by the subscription's text.
+    shared: Vec<(Str, Flow)>,
+    /// Whose turn it is.
+    turn: usize,
+}
+
+pub(super) struct Outbound {
+    encoder: Encoder,
+    client_id: Str,
+    /// QoS 1 and 2 deliveries that may be unconfirmed.
+    most: usize,
+    pub(super) flows: Flows,
+    /// To be sent before anything else.
+    retained: VecDeque<(Arc<Message>, Qos, Option<u32>)>,
+    at_once: VecDeque<(NonZeroU16, Option<Publish>)>,
+    /// Why the client did not get events, and how many.
+    pub(super) withheld: u64,
+}
+
+/// Reading has ended; where it may go on, if that is known.
+#[derive(Debug)]
+pub(super) struct Interrupted {
+    pub(super) detail: String,
+    pub(super) cursor: Option<String>,
+}
+
+impl Flows {
+    /// Opens what a session reads, however long that takes.
+    pub(super) async fn resume(gateway: Arc<Gateway>, subscriptions: Vec<Subscription>, after: Option<Cursor>) -> Self {
+        let mut flows = Self::default();
+        let own: ChannelFilters = own_filters(&subscriptions).collect();
+        let mut from = after.map_or(Begin::Latest, Begin::After);
+        while own.iter().next().is_some() && flows.own.is_none() {
+            match gateway.open(reading(own.clone(), from.clone(), None)).await {
+                Ok(flow) => flows.own = Some(flow),
+                Err(OpenError::Gone { cursor, detail }) => {
+                    tracing::warn!("what a session had not read is gone: {detail}");
+                    from = Cursor::decode(&cursor, &own.text()).map_or(Begin::Earliest, Begin::After);
+                }
+                Err(problem @ (OpenError::NotNow(_) | OpenError::Busy(_))) => {
+                    tracing::debug!("a session waits: {problem}");
+                    sleep(REST).await;
+                }
+                Err(problem) => {
+                    tracing::warn!("a session's subscriptions cannot be read any more: {problem}");
+                    break;
+                }
+            }
+        }
+        for subscription in subscriptions.iter().filter(|subscription| subscription.group.is_some()) {
+            while let Err(problem) = flows.share(&gateway, subscription).await {
+                tracing::debug!("a session's shared subscription waits: {problem}");
+                if !matches!(problem, OpenError::NotNow(_) | OpenError::Busy(_)) {
+                    break;
+                }
+                sleep(REST).await;
+            }
+        }
+        flows
+    }
+
+    /// Adds a subscription, beside those that there are.
+    pub(super) async fn subscribe(
+        &mut self,
+        gateway: &Arc<Gateway>,
+        present: &[Subscription],
+        new: &Subscription,
+    ) -> Result<(), OpenError> {
+        if new.group.is_some() {
+            if self.shared.iter().any(|(text, _)| *text == new.text) {
+                return Ok(());
+            }
+            return self.share(gateway, new).await;
+        }
+        let others = own_filters(present).filter(|filter| filter.as_str() != new.filter.as_str());
+        let all: ChannelFilters = others.chain([new.filter.clone()]).collect();
+        match &mut self.own {
+            Some(flow) => flow.turn_to(all).await,
+            none => {
+                *none = Some(gateway.open(reading(all, Begin::Latest, None)).await?);
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives subscriptions up: these are left.
+    pub(super) async fn keep(&mut self, left: &[Subscription]) {
+        self.shared.retain(|(text, _)| left.iter().any(|subscription| subscription.text == *text));
+        let own: ChannelFilters = own_filters(left).collect();
+        if own.iter().next().is_none() {
+            self.own = None;
+        } else if let Some(flow) = &mut self.own
+            && let Err(problem) = flow.turn_to(own).await
+        {
+            tracing::debug!("more is read than a client wants: {problem}"); // it does not get it
+        }
+    }
+
+    async fn share(&mut self, gateway: &Arc<Gateway>, subscription: &Subscription) -> Result<(), OpenError> {
+        let group = subscription.group.clone().map(GroupName::OfClient);
+        let flow = gateway.open(reading(subscription.filter.clone().into(), Begin::Latest, group)).await?;
+        self.shared.push((subscription.text.clone(), flow));
+        Ok(())
+    }
+
+    /// Where reading of what is the client's own goes on.
+    pub(super) fn positions(&mut self) -> Option<Cursor> {
+        self.own.as_mut().and_then(|flow| flow.positions().cloned())
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.own.as_ref().is_none_or(Flow::is_at_end)
+    }
+}
+
+fn own_filters(subscriptions: &[Subscription]) -> impl Iterator<Item = crate::router::ChannelFilter> {
+    let own = subscriptions.iter().filter(|subscription| subscription.group.is_none());
+    own.map(|subscription| subscription.filter.clone())
+}
+
+fn reading(channels: ChannelFilters, from: Begin, group: Option<GroupName>) -> Reading {
+    Reading { channels, from, cursors: false, positions: group.is_none(), group, events: None }
+}
+
+/// What a SUBACK says of a subscription that cannot be.
+pub(super) fn refusal(problem: &OpenError) -> Reason {
+    match problem {
+        OpenError::NoRoute => Reason::TopicFilterInvalid,
+        OpenError::Busy(_) => Reason::QuotaExceeded,
+        OpenError::Unsupported(_) => Reason::ImplementationSpecific,
+        _ => Reason::Unspecified,
+    }
+}
+
+impl Outbound {
+    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16) -> Self {
+        let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
+        let (retained, at_once) = Default::default();
+        Self { encoder, client_id, most, flows: Flows::default(), retained, at_once, withheld: 0 }
+    }
+
+    /// What is to be sent at once of the session's earlier connection.
+    pub(super) fn resume(&mut self, session: &mut Session) {
+        self.at_once = session.window.resume().into();
+    }
+
+    /// What is retained for a subscription.
+    pub(super) fn put_retained(&mut self, messages: Vec<Arc<Message>>, subscription: &Subscription) {
+        self.retained.extend(messages.into_iter().map(|message| (message, subscription.qos, subscription.identifier)));
+    }
+
+    /// Writes the next thing that the client is to get. Pending while it has as much unconfirmed as it may.
+    pub(super) fn write_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut BytesMut,
+        session: &mut Session,
+    ) -> Poll<Result<(), Interrupted>> {
+        if let Some((packet, publish)) = self.at_once.pop_front() {
+            match publish {
+                Some(publish) => drop(self.encoder.publish(out, &Publish { dup: true, ..publish })),
+                None => self.encoder.release(out, packet),
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let room = self.most.saturating_sub(session.window.unconfirmed());
+        if room == 0 || session.window.held() >= HELD && session.window.unconfirmed() > 0 {
+            return Poll::Pending;
+        }
+        if let Some((message, qos, identifier)) = self.retained.pop_front() {
+            let matching = [(qos, false, identifier)];
+            let topic = message.channel.clone().unwrap_or_default();
+            self.write(out, session, (topic, &message), &matching, true, |_| None);
+            return Poll::Ready(Ok(()));
+        }
+        let flows = self.flows.shared.len() + 1;
+        for _ in 0..flows {
+            self.flows.turn = (self.flows.turn + 1) % flows;
+            let number = self.flows.turn;
+            match self.poll_flow(cx, number, room as u64) {
+                Poll::Pending => {}
+                Poll::Ready(Err(ended)) => return Poll::Ready(Err(ended.into())),
+                Poll::Ready(Ok(event)) => {
+                    self.deliver(out, session, number, event);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+        if session.window.awaits_earlier() && self.flows.is_at_end() {
+            session.window.forget_earlier();
+        }
+        Poll::Pending
+    }
+
+    /// 0: the client's own, then those of its groups.
+    fn poll_flow(&mut self, cx: &mut Context<'_>, number: usize, room: u64) -> Poll<Result<Delivered, Ended>> {
+        let flow = match number {
+            0 => self.flows.own.as_mut(),
+            number => self.flows.shared.get_mut(number - 1).map(|(_, flow)| flow),
+        };
+        flow.map_or(Poll::Pending, |flow| flow.poll_event(cx, room))
+    }
+
+    fn deliver(&mut self, out: &mut BytesMut, session: &mut Session, number: usize, mut event: Delivered) {
+        let mut confirmation = event.confirmation();
+        let channel = event.channel();
+        let shared = number.checked_sub(1).map(|at| &self.flows.shared[at].0);
+        let is_own = is_of(event.message(), &self.client_id);
+        let matching: smallvec::SmallVec<[(Qos, bool, Option<u32>); 2]> = session
+            .subscriptions
+            .iter()
+            .filter(|subscription| match shared {
+                Some(text) => subscription.text == *text,
+                None => {
+                    subscription.group.is_none()
+                        && subscription.filter.matches(channel)
+                        && !(is_own && subscription.no_local)
+                }
+            })
+            .map(|subscription| (subscription.qos, subscription.retain_as_published, subscription.identifier))
+            .collect();
+        if matching.is_empty() {
+            return; // of a group: it goes to others
+        }
+        let spot =
+            self.flows.own.as_ref().filter(|_| number == 0).and_then(|flow| flow.origin(&event)).map(|connector| {
+                Spot {
+                    connector: connector.clone(),
+                    topic: event.record().topic.clone(),
+                    partition: event.record().position.partition,
+                    place: event.record().position.place,
+                }
+            });
+        let is_written = self.write(out, session, (channel.into(), event.message()), &matching, false, |publish| {
+            Some(match (confirmation.take(), spot) {
+                (Some(confirmation), _) => Origin::Group(confirmation),
+                (None, Some(spot)) => Origin::Log(spot),
+                (None, None) => Origin::Kept(Box::new(publish.clone())),
+            })
+        });
+        if let Some(confirmation) = confirmation {
+            confirmation.settle(&meshgate_api::connector::Settlement::Ack); // QoS 0, or it cannot be had
+        }
+        if is_written {
+            event.count();
+        }
+    }
+
+    /// Writes a message for subscriptions that match it: QoS, retain as published, identifier. Whether the client gets it.
+    fn write(
+        &mut self,
+        out: &mut BytesMut,
+        session: &mut Session,
+        (topic, message): (Str, &Message),
+        matching: &[(Qos, bool, Option<u32>)],
+        is_retained: bool,
+        origin: impl FnOnce(&Publish) -> Option<Origin>,
+    ) -> bool {
+        let encoded = match encode_event(self.encoder.version, message, SystemTime::now()) {
+            Ok(encoded) => encoded,
+            Err(Withheld::Expired | Withheld::TooLong) => {
+                self.withheld += 1;
+                return false;
+            }
+        };
+        let Encoded { mut properties, payload, retain, qos: published } = encoded;
+        let qos = matching.iter().map(|(qos, _, _)| *qos).max().unwrap_or_default().min(published);
+        properties.subscriptions = matching.iter().filter_map(|(_, _, identifier)| *identifier).collect();
+        let retain = is_retained || retain && matching.iter().any(|(_, as_published, _)| *as_published);
+        let mut publish = Publish { dup: false, qos, retain, topic, packet: None, properties, payload };
+        if qos > Qos::AtMostOnce {
+            let origin = origin(&publish).unwrap_or_else(|| Origin::Kept(Box::new(publish.clone())));
+            let Some((packet, is_again)) = session.window.enter(origin) else { return false };
+            (publish.packet, publish.dup) = (Some(packet), is_again);
+        }
+        if self.encoder.publish(out, &publish).is_ok() {
+            return true;
+        }
+        self.withheld += 1;
+        if let Some(packet) = publish.packet {
+            session.window.confirm(packet, &meshgate_api::connector::Settlement::Ack); // it will never fit
+        }
+        false
+    }
+}
+
+impl From<Ended> for Interrupted {
+    fn from(ended: Ended) -> Self {
+        let detail = ended.to_string();
+        let cursor = if let Ended::Gone { cursor, .. } = ended { Some(cursor) } else { None };
+        Self { detail, cursor }
+    }
+}

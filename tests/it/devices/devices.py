@@ -1,0 +1,400 @@
+"""Devices that speak MQTT to the gateway, written with paho: `devices.py SCENARIO`. Ends with 0 if all was as it should be.
+
+Environment: MQTT is HOST:PORT of the MQTT listener, HTTP the URL of the HTTP listener, TRANSPORT is `tcp` or `websockets`.
+"""
+
+import json
+import os
+import queue
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+
+from paho.mqtt.client import CallbackAPIVersion, Client, MQTTv5, MQTTv311
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+PATIENCE = 20
+BOTH = (MQTTv311, MQTTv5)
+
+
+def place():
+    """A topic that no other test has."""
+    return f"t/{uuid.uuid4().hex}"
+
+
+class Device:
+    def __init__(self, version=MQTTv5, client_id=None, session=None, will=None):
+        self.version, self.session = version, session
+        kept = {"clean_session": session is None} if version == MQTTv311 else {}
+        self.client = Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id or uuid.uuid4().hex,
+            protocol=version,
+            transport=os.environ.get("TRANSPORT", "tcp"),
+            **kept,
+        )
+        self.client.ws_set_options(path="/mqtt")
+        self.messages, self.answers, self.ends = queue.Queue(), queue.Queue(), queue.Queue()
+        self.client.on_message = lambda _c, _u, message: self.messages.put(message)
+        self.client.on_connect = lambda _c, _u, flags, reason, properties: self.answers.put((flags, reason, properties))
+        self.client.on_subscribe = lambda _c, _u, _mid, reasons, _properties: self.answers.put(reasons)
+        self.client.on_unsubscribe = lambda _c, _u, _mid, reasons, _properties: self.answers.put(reasons)
+        self.client.on_publish = lambda _c, _u, mid, reason, _properties: self.answers.put((mid, reason))
+        self.client.on_disconnect = lambda _c, _u, _flags, reason, _properties: self.ends.put(reason)
+        if will:
+            self.client.will_set(**will)
+
+    def connect(self):
+        arguments = {}
+        if self.version == MQTTv5:
+            arguments = {"clean_start": self.session is None}
+            if self.session is not None:
+                properties = Properties(PacketTypes.CONNECT)
+                properties.SessionExpiryInterval = self.session
+                arguments["properties"] = properties
+        variable = "HTTP_ADDRESS" if os.environ.get("TRANSPORT") == "websockets" else "MQTT"
+        host, port = os.environ[variable].rsplit(":", 1)
+        self.client.connect(host, int(port), 30, **arguments)
+        self.client.loop_start()
+        self.flags, self.reason, self.properties = self.answers.get(timeout=PATIENCE)
+        return self
+
+    def subscribe(self, topic, qos=1, **options):
+        if options:
+            self.client.subscribe(topic, options=SubscribeOptions(qos=qos, **options))
+        else:
+            self.client.subscribe(topic, qos)
+        reasons = self.answers.get(timeout=PATIENCE)
+        return [reason.value for reason in reasons]
+
+    def publish(self, topic, payload, qos=1, retain=False, properties=None):
+        """The reason of its acknowledgement."""
+        sent = self.client.publish(topic, payload, qos, retain, properties)
+        mid, reason = self.answers.get(timeout=PATIENCE)
+        assert mid == sent.mid, (mid, sent.mid)
+        return reason.value
+
+    def next(self):
+        return self.messages.get(timeout=PATIENCE)
+
+    def nothing(self, seconds=0.5):
+        try:
+            message = self.messages.get(timeout=seconds)
+        except queue.Empty:
+            return
+        raise AssertionError(f"{message.topic}: {message.payload}")
+
+    def disconnect(self):
+        self.client.disconnect()
+        self.ends.get(timeout=PATIENCE)
+        self.client.loop_stop()
+
+    def vanish(self):
+        """The connection breaks, without a DISCONNECT."""
+        connection = self.client.socket()
+        connection = getattr(connection, "_socket", connection)
+        self.client.on_disconnect = None
+        self.client._reconnect_on_failure = False
+        self.client.loop_stop()
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def http(method, path, body=None, headers=()):
+    request = urllib.request.Request(f"{os.environ['HTTP']}{path}", body, dict(headers), method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refused:
+        return refused.code, refused.read()
+
+
+def page(channel):
+    status, body = http("GET", f"/channels/{channel}?from=earliest", headers={"accept": "application/cloudevents-batch+json"}.items())
+    assert status == 200, (status, body)
+    return json.loads(body)
+
+
+def qualities():
+    """Each QoS comes as it was published, at most as it was asked for; bytes are unchanged."""
+    for version in BOTH:
+        for asked in (0, 1, 2):
+            topic = place()
+            reader, writer = Device(version).connect(), Device(version).connect()
+            assert reader.subscribe(f"{topic}/#", asked) == [asked]
+            for qos in (0, 1, 2):
+                payload = bytes(range(256)) + bytes([qos])
+                assert writer.publish(f"{topic}/a", payload, qos) == 0
+                message = reader.next()
+                assert (message.topic, message.payload) == (f"{topic}/a", payload)
+                assert message.qos == min(qos, asked), (message.qos, qos, asked)
+                assert not message.retain and not message.dup
+            for device in (reader, writer):
+                device.disconnect()
+
+
+def order():
+    """A thousand messages come in their order, each once."""
+    topic = place()
+    for qos in (1, 2):
+        reader, writer = Device().connect(), Device().connect()
+        reader.subscribe(topic, qos)
+        for number in range(1000):
+            writer.client.publish(topic, str(number), qos)
+        got = [int(reader.next().payload) for _ in range(1000)]
+        assert got == list(range(1000)), got
+        reader.nothing()
+        for device in (reader, writer):
+            device.disconnect()
+
+
+def wildcards():
+    device = Device().connect()
+    topic = place()
+    assert device.subscribe(f"{topic}/+/x") == [1]
+    assert device.subscribe(f"{topic}/a/#", 2) == [2]
+    device.publish(f"{topic}/a/x", "both")
+    assert device.next().payload == b"both"
+    device.publish(f"{topic}/b/x", "one")
+    assert device.next().payload == b"one"
+    device.publish(f"{topic}/b/y", "none")
+    device.nothing()
+    device.client.unsubscribe(f"{topic}/+/x")
+    assert [reason.value for reason in device.answers.get(timeout=PATIENCE)] == [0]
+    device.publish(f"{topic}/b/x", "no more")
+    device.publish(f"{topic}/a/x", "still")
+    assert device.next().payload == b"still"
+    device.nothing()
+    assert device.subscribe("$SYS/#") == [0x8F], "topics of the server's own there are none"
+    assert device.publish("$SYS/x", "no", 1) == 0x90
+    device.disconnect()
+
+
+def sessions():
+    """What is published while a device is away it gets when it is back."""
+    for version in BOTH:
+        topic, name = place(), uuid.uuid4().hex
+        device = Device(version, name, session=3600).connect()
+        assert not device.flags.session_present
+        device.subscribe(topic)
+        device.disconnect()
+        writer = Device().connect()
+        for number in range(50):
+            writer.publish(topic, str(number))
+        device = Device(version, name, session=3600).connect()
+        assert device.flags.session_present
+        assert [int(device.next().payload) for _ in range(50)] == list(range(50))
+        device.nothing()
+        device.vanish()
+        writer.publish(topic, "after")
+        device = Device(version, name, session=3600).connect()
+        assert device.next().payload == b"after"
+        device.nothing()
+        device.disconnect()
+        again = Device(version, name).connect()
+        assert not again.flags.session_present
+        writer.publish(topic, "to nobody")
+        again.nothing()
+        for device in (again, writer):
+            device.disconnect()
+
+
+def redelivery():
+    """What a device has not confirmed comes again with DUP, and under its packet identifier."""
+    topic, name = place(), uuid.uuid4().hex
+    device = Device(client_id=name, session=3600)
+    device.client.manual_ack_set(True)
+    device.connect().subscribe(topic)
+    writer = Device().connect()
+    for number in range(5):
+        writer.publish(topic, str(number))
+    first = [device.next() for _ in range(5)]
+    device.client.ack(first[1].mid, 1)
+    time.sleep(0.5)
+    device.vanish()
+    device = Device(client_id=name, session=3600).connect()
+    again = [device.next() for _ in range(4)]
+    assert [int(message.payload) for message in again] == [0, 2, 3, 4], again
+    assert all(message.dup for message in again)
+    assert [message.mid for message in again] == [message.mid for index, message in enumerate(first) if index != 1]
+    writer.publish(topic, "new")
+    new = device.next()
+    assert new.payload == b"new" and not new.dup
+    device.nothing()
+    for device in (device, writer):
+        device.disconnect()
+
+
+def takeover():
+    name, topic = uuid.uuid4().hex, place()
+    first = Device(client_id=name, session=3600).connect()
+    first.client._reconnect_on_failure = False
+    first.subscribe(topic)
+    second = Device(client_id=name, session=3600).connect()
+    assert second.flags.session_present
+    assert first.ends.get(timeout=PATIENCE).value == 0x8E
+    second.publish(topic, "mine")
+    assert second.next().payload == b"mine"
+    second.disconnect()
+
+
+def wills():
+    for version in BOTH:
+        topic = place()
+        watcher = Device().connect()
+        watcher.subscribe(f"{topic}/#")
+        will = {"topic": f"{topic}/gone", "payload": "it is gone", "qos": 1, "retain": True}
+        Device(version, will=will).connect().disconnect()
+        watcher.nothing(1)
+        Device(version, will=will).connect().vanish()
+        message = watcher.next()
+        assert (message.payload, message.retain) == (b"it is gone", False)
+        late = Device().connect()
+        late.subscribe(f"{topic}/gone")
+        message = late.next()
+        assert (message.payload, message.retain) == (b"it is gone", True)
+        for device in (watcher, late):
+            device.disconnect()
+
+
+def retained():
+    topic = place()
+    device = Device().connect()
+    assert device.publish(f"{topic}/a", "old", retain=True) == 0
+    assert device.publish(f"{topic}/a", "kept", retain=True) == 0
+    assert device.publish(f"{topic}/b", "b", retain=True) == 0
+    device.subscribe(f"{topic}/#")
+    got = sorted((device.next() for _ in range(2)), key=lambda message: message.topic)
+    assert [(message.payload, message.retain) for message in got] == [(b"kept", True), (b"b", True)], got
+    device.subscribe(f"{topic}/#", retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+    device.nothing()
+    device.subscribe(f"{topic}/#", retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+    device.nothing()
+    device.subscribe(f"{topic}/a", retainAsPublished=True)
+    device.next()
+    device.publish(f"{topic}/a", "", retain=True)
+    message = device.next()
+    assert (message.payload, message.retain) == (b"", True)
+    late = Device().connect()
+    late.subscribe(f"{topic}/a")
+    late.nothing()
+    for each in (device, late):
+        each.disconnect()
+
+
+def no_local():
+    topic = place()
+    device, other = Device().connect(), Device().connect()
+    device.subscribe(topic, noLocal=True)
+    device.publish(topic, "mine")
+    other.publish(topic, "theirs")
+    assert device.next().payload == b"theirs"
+    device.nothing()
+    for each in (device, other):
+        each.disconnect()
+
+
+def shared():
+    """Members of a group share its messages; each comes to one of them."""
+    topic = place()
+    members = [Device().connect() for _ in range(2)]
+    for member in members:
+        assert member.subscribe(f"$share/g/{topic}/#") == [1]
+    alone = Device().connect()
+    alone.subscribe(f"{topic}/#")
+    writer = Device().connect()
+    for number in range(100):
+        writer.publish(f"{topic}/{number % 10}", str(number))
+    got = [int(alone.next().payload) for _ in range(100)]
+    assert sorted(got) == list(range(100))
+    shares = []
+    deadline = time.monotonic() + PATIENCE
+    while sum(map(len, shares)) < 100 and time.monotonic() < deadline:
+        shares = [[*getattr(member, "share", [])] for member in members]
+        for member in members:
+            member.share = getattr(member, "share", [])
+            while not member.messages.empty():
+                member.share.append(int(member.messages.get().payload))
+        time.sleep(0.05)
+    assert sorted(sum(shares, [])) == list(range(100)), shares
+    assert all(shares), "both have had some"
+    for device in (*members, alone, writer):
+        device.disconnect()
+
+
+def properties():
+    """All that an MQTT 5 PUBLISH may have comes as it was sent."""
+    topic = place()
+    reader, writer = Device().connect(), Device().connect()
+    identified = Properties(PacketTypes.SUBSCRIBE)
+    identified.SubscriptionIdentifier = 77
+    reader.client.subscribe(topic, options=SubscribeOptions(qos=1), properties=identified)
+    reader.answers.get(timeout=PATIENCE)
+    sent = Properties(PacketTypes.PUBLISH)
+    sent.PayloadFormatIndicator = 1
+    sent.MessageExpiryInterval = 100
+    sent.ContentType = "text/plain"
+    sent.ResponseTopic = f"{topic}/answer"
+    sent.CorrelationData = b"\x00\xff"
+    sent.UserProperty = [("X-Unit", "C"), ("b", "2"), ("a", "1"), ("b", "3")]
+    assert writer.publish(topic, "21", properties=sent) == 0
+    got = reader.next().properties
+    assert got.PayloadFormatIndicator == 1 and 95 <= got.MessageExpiryInterval <= 100, got
+    assert (got.ContentType, got.ResponseTopic, got.CorrelationData) == ("text/plain", f"{topic}/answer", b"\x00\xff"), got
+    assert got.UserProperty == sent.UserProperty, got.UserProperty
+    assert got.SubscriptionIdentifier == [77], got
+    short = Properties(PacketTypes.PUBLISH)
+    short.MessageExpiryInterval = 1
+    name = uuid.uuid4().hex
+    away = Device(client_id=name, session=3600).connect()
+    away.subscribe(topic)
+    away.disconnect()
+    writer.publish(topic, "short", properties=short)
+    time.sleep(2)
+    Device(client_id=name, session=3600).connect().nothing()
+    for device in (reader, writer):
+        device.disconnect()
+
+
+def events():
+    """CloudEvents go from HTTP to devices and back."""
+    channel = place()
+    new, old = Device(MQTTv5).connect(), Device(MQTTv311).connect()
+    for device in (new, old):
+        device.subscribe(channel)
+    headers = {"ce-id": "1", "ce-source": "/s", "ce-type": "t", "ce-specversion": "1.0", "ce-unit": "C", "content-type": "text/plain"}
+    assert http("POST", f"/channels/{channel}", b"21", headers.items())[0] == 202
+    message = new.next()
+    attributes = dict(message.properties.UserProperty)
+    assert attributes == {"specversion": "1.0", "id": "1", "source": "/s", "type": "t", "unit": "C"}, attributes
+    assert (message.payload, message.properties.ContentType) == (b"21", "text/plain")
+    assert json.loads(old.next().payload) == {
+        "specversion": "1.0", "id": "1", "source": "/s", "type": "t", "unit": "C", "datacontenttype": "text/plain", "data": "21",
+    }
+    binary = Properties(PacketTypes.PUBLISH)
+    binary.UserProperty = [("specversion", "1.0"), ("id", "2"), ("source", "/d"), ("type", "t"), ("X-Place", "roof")]
+    binary.ContentType = "application/json"
+    assert new.publish(channel, "{}", properties=binary) == 0
+    structured = Properties(PacketTypes.PUBLISH)
+    structured.ContentType = "application/cloudevents+json"
+    event = {"specversion": "1.0", "id": "3", "source": "/d", "type": "t", "data": 3}
+    assert new.publish(channel, json.dumps(event), properties=structured) == 0
+    assert old.publish(channel, json.dumps(event | {"id": "4"})) == 0
+    assert new.publish(channel, "plain") == 0
+    stored = page(channel)
+    assert [event["id"] for event in stored[:4]] == ["1", "2", "3", "4"], stored
+    assert (stored[1]["datacontenttype"], stored[1]["data"]) == ("application/json", {})
+    plain = stored[4]
+    assert plain["type"] == "io.meshgate.raw" and plain["source"].startswith("/mqtt/"), plain
+    bad = Properties(PacketTypes.PUBLISH)
+    bad.ContentType = "application/cloudevents+json"
+    assert new.publish(channel, "{", properties=bad) == 0x99
+    for device in (new, old):
+        device.disconnect()
+
+
+globals()[sys.argv[1]]()
