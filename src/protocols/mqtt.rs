@@ -21,6 +21,7 @@ mod handshake;
 mod inbound;
 mod outbound;
 mod outcome;
+mod pending;
 mod retained;
 mod session;
 mod sessions;

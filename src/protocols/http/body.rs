@@ -166,7 +166,7 @@ impl Budget {
 
     /// Of so many bytes.
     #[cfg(test)]
-    pub(super) fn of(limit: usize) -> Arc<Self> {
+    pub(in crate::protocols) fn of(limit: usize) -> Arc<Self> {
         Arc::new(Self { limit: Arc::new(move || limit), taken: Arc::default() })
     }
 }

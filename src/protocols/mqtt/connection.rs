@@ -23,6 +23,7 @@ use super::{
     handshake::encoder,
     inbound::Inbound,
     outbound::{Flows, Interrupted, Outbound, refusal},
+    pending::Pending,
     session::{Session, Subscription, sends_retained},
     sessions::Claim,
 };
@@ -71,6 +72,7 @@ pub(super) struct Connection<S> {
     outbound: Outbound,
     /// What is read and not looked at, and what is to be written.
     input: BytesMut,
+    pending: Pending,
     output: BytesMut,
     /// The flows while they change, and what is to be said then.
     changing: Option<BoxFuture<'static, (Flows, Change)>>,
@@ -114,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let mut outbound = Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum);
         outbound.resume(&mut session);
         let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
+        let budget = mqtt.in_flight.clone();
         let mut connection = Self {
             framing: mqtt.framing(),
             drain: mqtt.drain.clone(),
@@ -128,6 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             inbound,
             outbound,
             input: rest,
+            pending: Pending::new(budget),
             output: BytesMut::new(),
             changing: None,
             waiting: None,
@@ -211,6 +215,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             has_taken = true;
             self.take(cx, packet)?;
         }
+        self.pending.account(self.input.len())?;
         if self.input.is_empty() && self.input.capacity() > IDLE {
             self.input = BytesMut::new();
         }
@@ -378,6 +383,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Poll::Ready(Ok(())) if read.filled().is_empty() => Err(End::Lost("the client has closed it".into())),
                 Poll::Ready(Ok(())) => {
                     self.input.extend_from_slice(read.filled());
+                    self.pending.account(self.input.len())?;
                     self.heard = Instant::now();
                     Ok(true)
                 }

@@ -10,7 +10,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Mqtt, RECEIVE_MAXIMUM, TOPIC_ALIASES, sessions::Claim};
+use super::{Mqtt, RECEIVE_MAXIMUM, TOPIC_ALIASES, pending::Pending, sessions::Claim};
 use crate::codec::mqtt::{ConnAck, Connect, Encoder, Fault, Reason, Version, decode_connect, encode_refusal};
 
 /// What a connection comes over.
@@ -73,7 +73,9 @@ pub(super) fn encoder(connect: &Connect) -> Encoder {
 type Refusal = (Option<Version>, Fault);
 
 async fn connect<S: Stream>(mqtt: &Mqtt, stream: &mut S, buffer: &mut BytesMut) -> Result<Option<Connect>, Refusal> {
+    let mut pending = Pending::new(mqtt.in_flight.clone());
     loop {
+        pending.account(buffer.len()).map_err(|fault| (None, fault))?;
         match mqtt.framing().next(buffer) {
             Ok(Some(frame)) => return decode_connect(frame).map(Some),
             Ok(None) => {}

@@ -3,7 +3,7 @@
 mod broker;
 mod foreign;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use broker::Broker;
@@ -24,8 +24,9 @@ struct Suite {
     connector: Arc<dyn Connector>,
 }
 
+/// As patient as the suite: the broker writes its whole store at every change, which after other tests is some megabytes.
 fn limits() -> Limits {
-    Limits { ring: RING, settled_window: WINDOW, ..Limits::default() }
+    Limits { ring: RING, settled_window: WINDOW, publish_timeout: Duration::from_secs(60), ..Limits::default() }
 }
 
 async fn suite(version: Version) -> Suite {
