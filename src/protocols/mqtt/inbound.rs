@@ -95,11 +95,11 @@ impl Inbound {
         if let Some(packet) = packet
             && self.unanswered.iter().any(|unanswered| unanswered.packet == Some(packet))
         {
-            // Sent again while the first is under way, in a client that has not reconnected: it gets the answer to that.
-            return if qos == Qos::ExactlyOnce {
+            // Sent again while the first is under way: it gets the answer to that.
+            return if publish.dup {
                 Ok(())
             } else {
-                Err(Fault::new(Reason::PacketIdentifierInUse, format!("the packet identifier {packet} is in use")))
+                Err(Fault::protocol(format!("the packet identifier {packet} is in use")))
             };
         }
         if qos == Qos::ExactlyOnce && packet.is_some_and(|packet| session.unreleased.contains(&packet.get())) {

@@ -144,8 +144,9 @@ impl Flows {
         self.own.as_mut().and_then(|flow| flow.positions().cloned())
     }
 
+    /// Not while what is read is still being opened.
     fn is_at_end(&self) -> bool {
-        self.own.as_ref().is_none_or(Flow::is_at_end)
+        self.own.as_ref().is_some_and(Flow::is_at_end)
     }
 }
 
@@ -325,5 +326,15 @@ impl From<Ended> for Interrupted {
         let detail = ended.to_string();
         let cursor = if let Ended::Gone { cursor, .. } = ended { Some(cursor) } else { None };
         Self { detail, cursor }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_open_yet_is_not_read_to_its_end() {
+        assert!(!Flows::default().is_at_end());
     }
 }

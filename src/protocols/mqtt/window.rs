@@ -145,10 +145,7 @@ impl Window {
     /// QoS 2: the client has taken a delivery, and need not be sent it again. False: there is none.
     pub(super) fn release(&mut self, packet: NonZeroU16) -> bool {
         let Some(sent) = self.find(packet) else { return false };
-        sent.stage = Stage::Released;
-        if let Some(Origin::Group(confirmation)) = sent.origin.take_if(|origin| !matches!(origin, Origin::Log(_))) {
-            confirmation.settle(&Settlement::Ack);
-        }
+        sent.stage = Stage::Released; // a group's is settled with PUBCOMP
         true
     }
 
@@ -166,7 +163,8 @@ impl Window {
                     self.push(packet, None, Stage::Released);
                     at_once.push((packet, None));
                 }
-                (None | Some(Origin::Kept(_)), Stage::Released) => {
+                // A group's goes to another member as well: PUBCOMP has not come.
+                (None | Some(Origin::Kept(_) | Origin::Group(_)), Stage::Released) => {
                     self.push(packet, None, Stage::Released);
                     at_once.push((packet, None));
                 }
@@ -219,3 +217,6 @@ fn set(after: &mut Cursor, spot: &Spot, lower_only: bool) {
         positions.set(Position { topic, partition, place: spot.place });
     }
 }
+
+#[cfg(test)]
+mod tests;
