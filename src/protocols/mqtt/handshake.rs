@@ -10,7 +10,11 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Mqtt, RECEIVE_MAXIMUM, TOPIC_ALIASES, pending::Pending, sessions::Claim};
+use super::{
+    Mqtt, RECEIVE_MAXIMUM, TOPIC_ALIASES,
+    pending::Pending,
+    sessions::{Claim, Unclaimed},
+};
 use crate::codec::mqtt::{ConnAck, Connect, Encoder, Fault, Reason, Version, decode_connect, encode_refusal};
 
 /// What a connection comes over.
@@ -48,7 +52,18 @@ pub(super) async fn greet<S: Stream>(mqtt: &Mqtt, stream: &mut S, patience: Dura
     }
     let assigned = connect.client_id.is_empty().then(|| Str::from(format!("auto-{}", Uuid::now_v7().simple())));
     let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.clone());
-    let claim = mqtt.sessions.claim(client_id, connect.clean_start).await;
+    let claim = match mqtt.sessions.claim(client_id, &connect, assigned.is_some()).await {
+        Ok(claim) => claim,
+        Err(problem) => {
+            tracing::warn!("an MQTT client is refused: {problem}");
+            let reason = match problem {
+                Unclaimed::Full => Reason::QuotaExceeded,
+                Unclaimed::Unstored(_) | Unclaimed::Contended => Reason::ServerUnavailable,
+            };
+            refuse(stream, version, &Fault::new(reason, problem.to_string())).await;
+            return None;
+        }
+    };
     let connack = ConnAck {
         session_present: claim.earlier.is_some(),
         receive_maximum: RECEIVE_MAXIMUM,
@@ -59,8 +74,9 @@ pub(super) async fn greet<S: Stream>(mqtt: &Mqtt, stream: &mut S, patience: Dura
     };
     let mut out = BytesMut::new();
     encoder(&connect).conn_ack(&mut out, &connack);
-    stream.write_all(&out).await.ok()?;
-    stream.flush().await.ok()?;
+    if stream.write_all(&out).await.is_err() || stream.flush().await.is_err() {
+        tracing::debug!("an MQTT client has gone before it was let in"); // the connection finds that, too, and leaves the session in order
+    }
     Some(Greeting { connect: Box::new(connect), claim, rest: buffer })
 }
 

@@ -22,6 +22,7 @@ use super::{
     Mqtt, RECEIVE_MAXIMUM, TOPIC_ALIASES,
     connection::End,
     outcome::{Answer, answer},
+    retained::Retained,
     session::Session,
     will,
 };
@@ -53,13 +54,11 @@ struct Unanswered {
     packet: Option<NonZeroU16>,
     qos: Qos,
     begun: Instant,
-    /// To be retained once it is stored.
-    retain: Option<Arc<Message>>,
     state: State,
 }
 
 enum State {
-    Under(BoxFuture<'static, Receipts>),
+    Under(BoxFuture<'static, Outcome>),
     Known(Outcome),
 }
 
@@ -111,27 +110,49 @@ impl Inbound {
         let retains = publish.retain;
         let submission = self.submission(publish, session);
         let retain = submission.as_ref().ok().filter(|_| retains).cloned();
+        if let Some(message) = &retain
+            && let Some(detail) = self.is_full_for(message)
+        {
+            self.known(packet, qos, Outcome::unavailable(Unavailability::ClientLimit, detail), false);
+            return Ok(());
+        }
         let Some(share) = Share::of(&self.mqtt.in_flight, OVERHEAD + size) else {
             let detail = "as much as `limits.in_flight` allows is being published already";
             self.known(packet, qos, Outcome::unavailable(Unavailability::ClientLimit, detail), false);
             return Ok(());
         };
-        let gateway = self.mqtt.gateway.clone();
+        let (gateway, retained) =
+            (self.mqtt.gateway.clone(), retain.map(|message| (message, self.mqtt.retained.clone())));
         let submissions = SmallVec::from_iter([submission]);
-        let mut under = async move { gateway.publish(Listener::Mqtt, submissions, share).await }.boxed();
+        let mut under = async move {
+            let outcome = outcome(&gateway.publish(Listener::Mqtt, submissions, share).await);
+            match retained {
+                Some((message, retained)) => retain_too(outcome, &message, &retained).await,
+                None => outcome,
+            }
+        }
+        .boxed();
         let state = match under.poll_unpin(cx) {
-            Poll::Ready(receipts) => State::Known(outcome(&receipts)),
+            Poll::Ready(outcome) => State::Known(outcome),
             Poll::Pending => State::Under(under),
         };
-        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), retain, state });
+        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), state });
         Ok(())
+    }
+
+    /// Why the message cannot be retained.
+    fn is_full_for(&self, message: &Message) -> Option<&'static str> {
+        let most = self.mqtt.gateway.now().limits.retained;
+        let is_removal = message.event.data.as_ref().is_none_or(|data| data.is_empty());
+        let has_room = message.channel.as_ref().is_some_and(|topic| self.mqtt.retained.has_room(topic, most));
+        (!is_removal && !has_room).then_some("as many messages as `limits.retained` allows are retained already")
     }
 
     fn known(&mut self, packet: Option<NonZeroU16>, qos: Qos, outcome: Outcome, is_again: bool) {
         // What is acknowledged again has its outcome already: success.
         let outcome = if is_again { stored_before() } else { outcome };
         let state = State::Known(outcome);
-        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), retain: None, state });
+        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), state });
     }
 
     /// The topic, which an alias may stand for (section 3.3.2.3.4).
@@ -177,15 +198,10 @@ impl Inbound {
             if let State::Under(under) = &mut first.state {
                 match under.poll_unpin(cx) {
                     Poll::Pending => return Ok(()),
-                    Poll::Ready(receipts) => first.state = State::Known(outcome(&receipts)),
+                    Poll::Ready(outcome) => first.state = State::Known(outcome),
                 }
             }
             let State::Known(outcome) = &first.state else { return Ok(()) };
-            if let (Outcome::Stored(_), Some(message)) = (outcome, first.retain.take())
-                && let Some(topic) = &message.channel
-            {
-                self.mqtt.retained.set(topic, &message);
-            }
             let lenient = self.mqtt.settings.acknowledge_rejected;
             match (first.packet, answer(self.encoder.version, outcome, lenient)) {
                 (None, Answer::Ack(..) | Answer::Hold(_)) => {} // QoS 0: it is counted
@@ -219,6 +235,19 @@ impl Inbound {
             _ => Reason::Success,
         };
         self.encoder.ack(out, &Ack { kind: AckKind::PubComp, packet, reason }, "");
+    }
+}
+
+/// What is to be retained is confirmed when both are stored: the event, and what is retained.
+async fn retain_too(outcome: Outcome, message: &Message, retained: &Retained) -> Outcome {
+    let Some(topic) = message.channel.as_ref().filter(|_| matches!(outcome, Outcome::Stored(_))) else {
+        return outcome;
+    };
+    match retained.keep(topic, message).await {
+        Ok(()) => outcome,
+        Err(problem) => {
+            Outcome::unknown(format!("the event is stored, and whether it is retained is not known: {problem}"))
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Outbound {
     /// QoS 1 and 2 deliveries that may be unconfirmed.
     most: usize,
     pub(super) flows: Flows,
+    /// What is given to the client is to be in a record of the session.
+    is_recorded: bool,
     /// To be sent before anything else.
     retained: VecDeque<(Arc<Message>, Qos, Option<u32>)>,
     at_once: VecDeque<(NonZeroU16, Option<Publish>)>,
@@ -170,10 +172,10 @@ pub(super) fn refusal(problem: &OpenError) -> Reason {
 }
 
 impl Outbound {
-    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16) -> Self {
+    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16, is_recorded: bool) -> Self {
         let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
         let (retained, at_once) = Default::default();
-        Self { encoder, client_id, most, flows: Flows::default(), retained, at_once, withheld: 0 }
+        Self { encoder, client_id, most, flows: Flows::default(), is_recorded, retained, at_once, withheld: 0 }
     }
 
     /// What is to be sent at once of the session's earlier connection.
@@ -201,7 +203,10 @@ impl Outbound {
             return Poll::Ready(Ok(()));
         }
         let room = self.most.saturating_sub(session.window.unconfirmed());
-        if room == 0 || session.window.held() >= HELD && session.window.unconfirmed() > 0 {
+        if room == 0 || self.is_recorded && session.window.awaits_record() {
+            return Poll::Pending;
+        }
+        if session.window.held() >= HELD && session.window.unconfirmed() > 0 {
             return Poll::Pending;
         }
         if let Some((message, qos, identifier)) = self.retained.pop_front() {
