@@ -24,16 +24,16 @@ pub(crate) async fn ask(clients: &Clients, topic: &str, patience: Duration) -> R
     let answer = answers.map_err(|problem| down(problem.to_string()))?.pop();
     let resource = match answer {
         Some(Ok(resource)) => resource,
-        Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) | None => {
-            return Err(ReadError::Down {
-                detail: format!("there is no topic `{topic}`: create it with {POLICY}={WANTED}"),
-            });
-        }
-        Some(Err(code)) => return Err(down(code.to_string())),
+        Some(Err(code)) if code != RDKafkaErrorCode::UnknownTopicOrPartition => return Err(down(code.to_string())),
+        _ => return Err(missing(topic)),
     };
-    let policy = resource.get(POLICY).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
-    Ok(match policy {
-        WANTED => Compaction::Compacted,
-        other => Compaction::Not(format!("its {POLICY} is `{other}`, and must be exactly `{WANTED}`")),
+    Ok(match resource.get(POLICY).and_then(|entry| entry.value.as_deref()) {
+        None => return Err(missing(topic)), // of a topic that is not there the broker tells nothing
+        Some(WANTED) => Compaction::Compacted,
+        Some(other) => Compaction::Not(format!("its {POLICY} is `{other}`, and must be exactly `{WANTED}`")),
     })
+}
+
+fn missing(topic: &str) -> ReadError {
+    ReadError::Down { detail: format!("there is no topic `{topic}`: create it with {POLICY}={WANTED}") }
 }
