@@ -71,6 +71,9 @@ impl Sessions {
     pub(super) async fn settle_due(self: &Arc<Self>, client_id: &Str) {
         let Ok(hold) = self.try_own(client_id) else { return };
         let Some(kept) = self.kept(client_id) else { return };
+        if *kept.owner != *self.replica && self.known.lock().is_alive(&kept.owner, Instant::now()) {
+            return; // that one does it
+        }
         let now = millis(SystemTime::now());
         let is_due = |at: Option<u64>| at.is_some_and(|at| at <= now);
         if !kept.is_connected && !is_due(kept.expires) && !is_due(kept.will.as_ref().and_then(|will| will.at)) {
