@@ -1,4 +1,4 @@
-//! Two replicas with the same `state`, a compacted topic on Kafka: devices go from one to the other.
+//! Two replicas with the same `state`, a compacted topic on Kafka or Pulsar: devices go from one to the other.
 
 use std::process::Command;
 
@@ -41,12 +41,26 @@ async fn mqtt(gateway: &Gateway) -> String {
     mqtt["address"].as_str().expect("an address").to_owned()
 }
 
-async fn play(scenario: &'static str) {
-    let configuration = configuration(&kafka::topic("devices", 3), &state_topic("compact"));
-    let (a, b) = (Gateway::start(&configuration), Gateway::start(&configuration));
+/// The same on Pulsar, which makes topics of what it is asked for.
+fn on_pulsar(state: &str) -> String {
+    let url = std::env::var("PULSAR_URL").expect("needs Pulsar: run `scripts/brokers up pulsar`");
+    configuration(&kafka::fresh_name("devices"), state).replacen(
+        "connectors: { kafka: {",
+        &format!("connectors: {{ kafka: {{ kind: pulsar, url: \"{url}\" }}, other: {{"),
+        1,
+    )
+}
+
+async fn play(scenario: &'static str, configuration: &str) {
+    let (a, b) = (Gateway::start(configuration), Gateway::start(configuration));
+    perform(scenario, &a, &b).await;
+}
+
+async fn perform(scenario: &'static str, a: &Gateway, b: &Gateway) {
     let mut command = Command::new("scripts/python");
     command.arg("tests/it/devices/replicas.py").arg(scenario).env("PID_A", a.pid().to_string());
-    command.env("MQTT_A", mqtt(&a).await).env("MQTT_B", mqtt(&b).await);
+    command.env("MQTT_A", mqtt(a).await).env("MQTT_B", mqtt(b).await);
+    a.store("t/first", "1").await; // a topic that is there is read at once
     spawn_blocking(move || run(&mut command)).await.expect("it runs");
 }
 
@@ -55,13 +69,39 @@ macro_rules! scenarios {
         $(
             #[tokio::test]
             async fn $scenario() {
-                play(stringify!($scenario)).await;
+                let configuration = configuration(&kafka::topic("devices", 3), &state_topic("compact"));
+                play(stringify!($scenario), &configuration).await;
             }
         )+
     };
 }
 
 scenarios!(moved, taken_over, retained, killed, drained);
+
+#[tokio::test]
+async fn on_pulsar_too() {
+    for scenario in ["moved", "taken_over", "retained", "killed"] {
+        play(scenario, &on_pulsar(&kafka::fresh_name("state"))).await;
+    }
+}
+
+#[tokio::test]
+async fn what_pulsar_has_compacted_is_read() {
+    let state = kafka::fresh_name("state");
+    let configuration = on_pulsar(&state);
+    let a = Gateway::start(&configuration);
+    perform("left", &a, &a).await;
+    let admin = std::env::var("PULSAR_ADMIN_URL").expect("needs Pulsar: run `scripts/brokers up pulsar`");
+    let compaction = format!("{admin}/admin/v2/persistent/public/default/{state}/compaction");
+    let asked = a.client.put(&compaction).send().await.expect("an answer");
+    assert!(asked.status().is_success(), "{}", asked.status());
+    eventually("compacted", async || {
+        let text = a.client.get(&compaction).send().await.expect("an answer").text().await.expect("a text");
+        text.contains("SUCCESS").then_some(())
+    })
+    .await;
+    perform("resumed", &a, &Gateway::start(&configuration)).await;
+}
 
 #[tokio::test]
 async fn a_topic_that_forgets_is_no_state() {

@@ -64,6 +64,8 @@ pub(crate) struct Feed {
     /// What comes next is there or later.
     at: Place,
     reader: Option<BrokerReader>,
+    /// Of what the broker has compacted the last message of each key will do.
+    compacted: bool,
     /// There was a record that has not come.
     is_suspect: bool,
     renewals: Arc<AtomicU64>,
@@ -72,7 +74,12 @@ pub(crate) struct Feed {
 impl Feed {
     pub(crate) fn new(client: Arc<Client>, lane: &Lane, at: Place, renewals: Arc<AtomicU64>) -> Self {
         let origin = Origin::new(&client.connector, lane.topic.clone(), lane.number());
-        Self { client, name: lane.name(), origin, at, reader: None, is_suspect: false, renewals }
+        Self { client, name: lane.name(), origin, at, reader: None, compacted: false, is_suspect: false, renewals }
+    }
+
+    /// The same, where the last message of each key will do of what the broker has compacted.
+    pub(crate) fn compacted(self, compacted: bool) -> Self {
+        Self { compacted, ..self }
     }
 
     /// The next record, however long that takes. May be dropped: nothing is lost.
@@ -126,7 +133,8 @@ impl Feed {
             sleep(REST).await;
             return;
         }
-        match open(&self.client, self.name.clone(), From::At(self.at), QUEUE).await {
+        let from = if self.compacted { From::Compacted(self.at) } else { From::At(self.at) };
+        match open(&self.client, self.name.clone(), from, QUEUE).await {
             Ok(reader) => self.reader = Some(reader),
             Err(problem) => {
                 info!(connector = %self.client.connector, partition = self.name, "cannot be read now: {problem}");
@@ -143,13 +151,15 @@ pub(crate) enum From {
     Latest,
     /// At the message that stands there. [`Place::default`] is the earliest.
     At(Place),
+    /// The same of a compacted topic, which has gaps.
+    Compacted(Place),
 }
 
 /// Makes one of the crate's readers, which holds up to `queue` messages twice.
 pub(crate) async fn open(client: &Arc<Client>, name: String, from: From, queue: u32) -> Result<BrokerReader, String> {
     let initial_position = if let From::Latest = from { InitialPosition::Latest } else { InitialPosition::Earliest };
     let start_message_id = match from {
-        From::At(place) if place != Place::default() => Some(MessageIdData {
+        From::At(place) | From::Compacted(place) if place != Place::default() => Some(MessageIdData {
             ledger_id: place.generation,
             entry_id: place.offset,
             // With an index the broker begins with this entry, without with the next.
@@ -163,6 +173,7 @@ pub(crate) async fn open(client: &Arc<Client>, name: String, from: From, queue: 
         initial_position,
         start_message_id,
         receiver_queue_size: Some(queue),
+        read_compacted: matches!(from, From::Compacted(_)).then_some(true),
         ..ConsumerOptions::default()
     };
     client

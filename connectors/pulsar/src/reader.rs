@@ -66,13 +66,15 @@ struct Spot {
     positions: Positions,
     /// Ends of the partitions that exist.
     ends: Positions,
+    /// Of what is old the last record of each key will do.
+    compacted: bool,
 }
 
 impl Reading {
     /// Begins to read. Waits for the broker for as long as it is away.
     pub(crate) async fn subscribe(self: &Arc<Self>, request: SubscribeRequest) -> Result<Reader, ReadError> {
         let topics = request.topics;
-        let spot = self.spot(&topics, &request.start).await?;
+        let spot = Spot { compacted: request.compacted, ..self.spot(&topics, &request.start).await? };
         let standing = self.live.stand(topics.clone());
         let source = self.source(&topics, &spot)?;
         let Spot { positions, ends, .. } = spot;
@@ -116,7 +118,7 @@ impl Reading {
             self.live.open_what_appeared().await;
             sleep(GLANCE).await;
         }
-        Ok(Ok(Spot { lanes, positions, ends }))
+        Ok(Ok(Spot { lanes, positions, ends, compacted: false }))
     }
 
     /// The live buffer if it holds all from the spot on, else a private reader.
@@ -130,7 +132,7 @@ impl Reading {
             detail: format!("all private readers of {} are in use (limits.readers)", self.client.connector),
         };
         let permit = self.permits.clone().try_acquire_owned().map_err(busy)?;
-        Ok(Source::Replay(Box::new(Replay::start(&self.client, &spot.lanes, existing, permit))))
+        Ok(Source::Replay(Box::new(Replay::start(&self.client, &spot.lanes, existing, spot.compacted, permit))))
     }
 }
 

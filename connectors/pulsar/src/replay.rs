@@ -38,13 +38,19 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    /// Reads each partition from its place.
-    pub(crate) fn start(client: &Arc<Client>, lanes: &[Lane], from: Positions, permit: OwnedSemaphorePermit) -> Self {
+    /// Reads each partition from its place; where it is `compacted`, of what is old the last message of each key.
+    pub(crate) fn start(
+        client: &Arc<Client>,
+        lanes: &[Lane],
+        from: Positions,
+        compacted: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
         let (sender, records) = mpsc::channel(WAITING);
         let mut feeds = JoinSet::new();
         for lane in lanes {
             let at = from.get(&lane.topic, lane.number()).unwrap_or_default();
-            let mut feed = Feed::new(client.clone(), lane, at, Arc::new(AtomicU64::new(0)));
+            let mut feed = Feed::new(client.clone(), lane, at, Arc::new(AtomicU64::new(0))).compacted(compacted);
             let sender = sender.clone();
             let read = async move { while sender.send(feed.next().await).await.is_ok() {} };
             feeds.spawn_on(read, client.runtime());

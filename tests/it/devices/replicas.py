@@ -165,5 +165,24 @@ def drained():
         device.disconnect()
 
 
+def left():
+    """A device leaves a session at the first replica, often, and events for it."""
+    for _ in range(20):
+        device = at("A", client_id="lasting", session=3600)
+        device.subscribe("t/lasting")
+        device.disconnect()
+    writer = at("A")
+    for number in range(10):
+        writer.publish("t/lasting", str(number))
+    writer.disconnect()
+
+
+def resumed():
+    device = at("B", client_id="lasting", session=3600)
+    assert device.flags.session_present
+    assert [int(device.next().payload) for _ in range(10)] == list(range(10))
+    device.disconnect()
+
+
 if __name__ == "__main__":
-    {scenario.__name__: scenario for scenario in (moved, taken_over, retained, killed, drained)}[sys.argv[1]]()
+    {scenario.__name__: scenario for scenario in (moved, taken_over, retained, killed, drained, left, resumed)}[sys.argv[1]]()

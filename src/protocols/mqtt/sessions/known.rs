@@ -76,6 +76,7 @@ impl Known {
     /// A record, read by the replica `here`.
     pub(super) fn apply(&mut self, here: &str, client_id: &str, envelope: Envelope) {
         let Envelope { epoch, owner, is_connected, is_claim, expires, expiry, will, mut session, .. } = envelope;
+        self.hear(&owner, true); // whoever writes is there
         let mut before = None;
         if let Some(known) = self.records.get_mut(client_id) {
             if epoch < known.epoch {
@@ -138,10 +139,11 @@ impl Known {
     }
 
     pub(super) fn hear(&mut self, replica: &str, is_there: bool) {
-        if is_there {
-            self.replicas.insert(replica.into(), Instant::now());
-        } else {
-            self.replicas.remove(replica);
+        let now = Instant::now();
+        match self.replicas.get_mut(replica) {
+            _ if !is_there => drop(self.replicas.remove(replica)),
+            Some(heard) => *heard = now,
+            None => drop(self.replicas.insert(replica.into(), now)),
         }
     }
 
