@@ -421,7 +421,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 return Poll::Ready(Fault::new(Reason::KeepAliveTimeout, "nothing was heard of the client").into());
             }
             let Some(next) = silent.into_iter().chain(held).min() else { return Poll::Pending };
-            if self.alarm.deadline() != next {
+            // One that comes too early is set anew then, instead of at every packet.
+            if next < self.alarm.deadline() || self.alarm.is_elapsed() {
                 self.alarm.as_mut().reset(next);
             }
             if self.alarm.as_mut().poll(cx).is_pending() {
