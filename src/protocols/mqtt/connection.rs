@@ -481,3 +481,6 @@ impl From<Fault> for End {
         Self::Fault(fault)
     }
 }
+
+#[cfg(test)]
+mod tests;
