@@ -7,6 +7,8 @@
 //! `mqtt idle HOST:PORT TOPIC [--connections 10000] [--keep-alive 0] [--subscribe]` opens connections, prints a line of JSON when all
 //! stand, and holds them until its input ends; with a keep-alive each pings twice in that time. Then it prints how many pings were answered.
 //!
+//! Both with `--websocket` to the HTTP listener.
+//!
 //! Packets are made once, answers are only counted: so that what is measured is the server.
 
 use std::{
@@ -34,7 +36,7 @@ use tokio::{
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 const USAGE: &str = "usage: mqtt publish|idle HOST:PORT TOPIC [--connections N] [--unanswered N] [--seconds N] [--bytes N] [--events] \
-                     [--keep-alive SECONDS] [--subscribe]";
+                     [--keep-alive SECONDS] [--subscribe] [--websocket]";
 const THREADS: usize = 2;
 /// Connections that are being opened at once.
 const AT_ONCE: usize = 64;
@@ -74,6 +76,7 @@ struct Load {
     has_events: bool,
     keep_alive: u16,
     subscribes: bool,
+    is_websocket: bool,
 }
 
 fn main() -> Result<()> {
@@ -97,6 +100,7 @@ impl Load {
             has_events: false,
             keep_alive: 0,
             subscribes: false,
+            is_websocket: false,
         };
         while let Some(flag) = words.next() {
             let mut number = || words.next().and_then(|word| word.parse::<u32>().ok()).ok_or("a number is needed");
@@ -108,6 +112,7 @@ impl Load {
                 "--keep-alive" => load.keep_alive = u16::try_from(number()?)?,
                 "--events" => load.has_events = true,
                 "--subscribe" => load.subscribes = true,
+                "--websocket" => load.is_websocket = true,
                 _ => return Err(USAGE.into()),
             }
         }
@@ -115,21 +120,25 @@ impl Load {
     }
 
     /// A connection that was let in.
-    async fn connect(&self, number: usize) -> Result<TcpStream> {
+    async fn connect(&self, number: usize) -> Result<Client> {
         let source = Ipv4Addr::from(FIRST_SOURCE + (number / OF_A_SOURCE) as u32);
         let socket = TcpSocket::new_v4()?;
         socket.set_zero_linger()?; // else its port could not be used again for a minute
         socket.bind((source, 0).into())?;
-        let mut stream = socket.connect(self.address).await?;
+        let stream = socket.connect(self.address).await?;
         stream.set_nodelay(true)?;
+        let mut client = Client { stream, is_websocket: self.is_websocket, frames: Vec::new() };
+        if self.is_websocket {
+            client.upgrade(self.address).await?;
+        }
         let client_id = text(&format!("load-{}-{number}", std::process::id()));
         let keep_alive = self.keep_alive.to_be_bytes();
         let (version, properties): (u8, &[u8]) = if self.has_events { (5, &[0]) } else { (4, &[]) };
         // Clean start.
         let connect = packet(CONNECT, &[&text("MQTT"), &[version, 2], &keep_alive, properties, &client_id]);
-        stream.write_all(&connect).await?;
-        let answer = answer(&mut stream, CONNACK).await?;
-        if answer.get(1) == Some(&0) { Ok(stream) } else { Err(format!("CONNACK {answer:?}").into()) }
+        client.send(&connect).await?;
+        let answer = client.answer(CONNACK).await?;
+        if answer.get(1) == Some(&0) { Ok(client) } else { Err(format!("CONNACK {answer:?}").into()) }
     }
 
     /// A PUBLISH, and where in it the packet identifier is.
@@ -149,6 +158,74 @@ impl Load {
     }
 }
 
+/// A connection, bare or within a WebSocket.
+struct Client {
+    stream: TcpStream,
+    is_websocket: bool,
+    /// What has come of WebSocket frames.
+    frames: Vec<u8>,
+}
+
+impl Client {
+    async fn upgrade(&mut self, address: SocketAddr) -> Result<()> {
+        let request = format!(
+            "GET /mqtt HTTP/1.1\r\nhost: {address}\r\nconnection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+             sec-websocket-protocol: mqtt\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        self.stream.write_all(request.as_bytes()).await?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.stream.read_u8().await?);
+        }
+        if head.starts_with(b"HTTP/1.1 101") { Ok(()) } else { Err(String::from_utf8_lossy(&head).into()) }
+    }
+
+    async fn send(&mut self, packets: &[u8]) -> Result<()> {
+        if self.is_websocket && !packets.is_empty() {
+            // A binary frame, masked with zeros (RFC 6455, section 5.2).
+            let mut head = vec![0x82];
+            match packets.len() {
+                length @ 0..126 => head.push(0x80 | length as u8),
+                length @ 126..0x1_0000 => head.extend([&[0x80 | 126], &(length as u16).to_be_bytes()[..]].concat()),
+                length => head.extend([&[0x80 | 127], &(length as u64).to_be_bytes()[..]].concat()),
+            }
+            head.extend([0; 4]);
+            return Ok(self.stream.write_all(&[&head, packets].concat()).await?);
+        }
+        Ok(self.stream.write_all(packets).await?)
+    }
+
+    /// Waits for more of the server's packets, or a part of one.
+    async fn receive(&mut self, unread: &mut Vec<u8>) -> Result<()> {
+        let known = unread.len();
+        while unread.len() == known {
+            let buffer = if self.is_websocket { &mut self.frames } else { &mut *unread };
+            if self.stream.read_buf(buffer).await? == 0 {
+                return Err("the server closed the connection".into());
+            }
+            let mut taken = 0;
+            while let Some((payload, whole)) = frame(&self.frames[taken..])? {
+                unread.extend_from_slice(payload);
+                taken += whole;
+            }
+            self.frames.drain(..taken);
+        }
+        Ok(())
+    }
+
+    /// The body of the one packet that is expected.
+    async fn answer(&mut self, expected: u8) -> Result<Vec<u8>> {
+        let mut unread = Vec::new();
+        loop {
+            timeout(PATIENCE, self.receive(&mut unread)).await??;
+            if let Some((kind, body, _)) = first(&unread) {
+                let body = body.to_vec();
+                return if kind == expected { Ok(body) } else { Err(format!("unexpected: {kind:#x} {body:?}").into()) };
+            }
+        }
+    }
+}
+
 /// What one connection has seen.
 #[derive(Default)]
 struct Seen {
@@ -163,8 +240,8 @@ async fn publish(load: &Arc<Load>) -> Result<()> {
     }
     let begun = Instant::now();
     let mut publishing = JoinSet::new();
-    for stream in connections {
-        publishing.spawn(publish_over(load.clone(), stream, begun));
+    for client in connections {
+        publishing.spawn(publish_over(load.clone(), client, begun));
     }
     let (mut confirmed, mut taken) = (0, Vec::new());
     while let Some(ended) = publishing.join_next().await {
@@ -187,7 +264,7 @@ async fn publish(load: &Arc<Load>) -> Result<()> {
 }
 
 /// Keeps its publishes unanswered until the time is over, and waits for the last answers.
-async fn publish_over(load: Arc<Load>, mut stream: TcpStream, begun: Instant) -> Result<Seen> {
+async fn publish_over(load: Arc<Load>, mut client: Client, begun: Instant) -> Result<Seen> {
     let (publish, at) = load.publish();
     let deadline = begun + Duration::from_secs(load.seconds);
     let mut seen = Seen::default();
@@ -204,13 +281,11 @@ async fn publish_over(load: Arc<Load>, mut stream: TcpStream, begun: Instant) ->
                 out[start + at..start + at + 2].copy_from_slice(&packet.to_be_bytes());
                 sent[usize::from(packet)] = now;
             }
-            stream.write_all(&out).await?;
+            client.send(&out).await?;
         } else if free.len() == usize::from(load.unanswered) {
             return Ok(seen);
         }
-        if timeout(PATIENCE, stream.read_buf(&mut unread)).await?? == 0 {
-            return Err("the server closed the connection".into());
-        }
+        timeout(PATIENCE, client.receive(&mut unread)).await??;
         let (now, mut taken) = (Instant::now(), 0);
         while let Some((kind, body, whole)) = first(&unread[taken..]) {
             if kind != PUBACK || body.get(2).is_some_and(|reason| *reason >= 0x80) {
@@ -232,9 +307,9 @@ async fn idle(load: &Arc<Load>) -> Result<()> {
     for number in 0..load.connections {
         let (load, place) = (load.clone(), places.clone().acquire_owned().await?);
         opening.spawn(async move {
-            let stream = open(&load, number).await;
+            let client = open(&load, number).await;
             drop(place);
-            stream
+            client
         });
     }
     let pongs = Arc::new(AtomicUsize::new(0));
@@ -244,8 +319,8 @@ async fn idle(load: &Arc<Load>) -> Result<()> {
         held.push(opened??);
     }
     let begun = Instant::now();
-    for (number, stream) in held.into_iter().enumerate() {
-        holding.spawn(hold(load.clone(), stream, begun, number, pongs.clone()));
+    for (number, client) in held.into_iter().enumerate() {
+        holding.spawn(hold(load.clone(), client, begun, number, pongs.clone()));
     }
     writeln!(stdout(), "{{\"open\": {}}}", load.connections)?;
     stdout().flush()?;
@@ -262,58 +337,41 @@ async fn idle(load: &Arc<Load>) -> Result<()> {
     Ok(())
 }
 
-async fn open(load: &Load, number: usize) -> Result<TcpStream> {
-    let mut stream = load.connect(number).await?;
+async fn open(load: &Load, number: usize) -> Result<Client> {
+    let mut client = load.connect(number).await?;
     if load.subscribes {
         let properties: &[u8] = if load.has_events { &[0] } else { &[] };
         let filter = text(&format!("{}/{number}", load.topic));
-        stream.write_all(&packet(SUBSCRIBE, &[&[0, 1], properties, &filter, &[1]])).await?;
-        let answer = answer(&mut stream, SUBACK).await?;
+        client.send(&packet(SUBSCRIBE, &[&[0, 1], properties, &filter, &[1]])).await?;
+        let answer = client.answer(SUBACK).await?;
         if answer.last() != Some(&1) {
             return Err(format!("SUBACK {answer:?}").into());
         }
     }
-    Ok(stream)
+    Ok(client)
 }
 
-/// Until the server ends it, which it should not: only pings are expected. They are spread evenly over the connections.
+/// Until the server ends it, which it should not: only pings are answered. They are spread evenly over the connections.
 async fn hold(
     load: Arc<Load>,
-    mut stream: TcpStream,
+    mut client: Client,
     begun: Instant,
     number: usize,
     pongs: Arc<AtomicUsize>,
 ) -> Result<()> {
-    let mut byte = [0; 2];
     if load.keep_alive == 0 {
-        stream.read_exact(&mut byte).await?;
-        return Err(format!("unexpected: {byte:?}").into());
+        let mut unexpected = Vec::new();
+        client.receive(&mut unexpected).await?;
+        return Err(format!("unexpected: {unexpected:?}").into());
     }
     let every = Duration::from_secs(load.keep_alive.into()) / 2;
     let mut next = begun + every.mul_f64((number + 1) as f64 / load.connections as f64);
     loop {
         sleep_until(next.into()).await;
         next += every;
-        stream.write_all(&PINGREQ).await?;
-        stream.read_exact(&mut byte).await?;
-        if byte[0] != PINGRESP {
-            return Err(format!("no PINGRESP: {byte:?}").into());
-        }
+        client.send(&PINGREQ).await?;
+        client.answer(PINGRESP).await?;
         pongs.fetch_add(1, Relaxed);
-    }
-}
-
-/// The body of the one packet that is expected.
-async fn answer(stream: &mut TcpStream, expected: u8) -> Result<Vec<u8>> {
-    let mut unread = Vec::new();
-    loop {
-        if timeout(PATIENCE, stream.read_buf(&mut unread)).await?? == 0 {
-            return Err("the server closed the connection".into());
-        }
-        if let Some((kind, body, _)) = first(&unread) {
-            let body = body.to_vec();
-            return if kind == expected { Ok(body) } else { Err(format!("unexpected: {kind:#x} {body:?}").into()) };
-        }
     }
 }
 
@@ -348,4 +406,21 @@ fn first(unread: &[u8]) -> Option<(u8, &[u8], usize)> {
         }
     }
     None
+}
+
+/// The payload of the first whole frame, which must be binary, and its length in all.
+fn frame(unread: &[u8]) -> Result<Option<(&[u8], usize)>> {
+    let Some(head) = unread.get(..2) else { return Ok(None) };
+    if head[0] != 0x82 {
+        return Err(format!("not one binary frame: {head:?}").into());
+    }
+    let length_of =
+        |bytes: Option<&[u8]>| bytes.map(|bytes| bytes.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)));
+    let (length, header) = match head[1] {
+        126 => (length_of(unread.get(2..4)), 4),
+        127 => (length_of(unread.get(2..10)), 10),
+        short => (Some(usize::from(short)), 2),
+    };
+    let payload = length.and_then(|length| unread.get(header..header + length));
+    Ok(payload.map(|payload| (payload, header + payload.len())))
 }

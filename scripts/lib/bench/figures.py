@@ -174,6 +174,8 @@ def devices_idle(rig):
         ours, theirs = (idle_devices.memory_kib(tool, server, *flags) for server in servers)
         yield at_most(f"{which}: memory of each, KiB", ours, 8, "{:.1f}")
         yield shown(f"{which}: memory, to mosquitto's", ours / theirs)
+    over_http = functools.partial(idle_devices.gateway, gateway, "http")
+    yield shown(f"{what}, over WebSocket: memory of each, KiB", idle_devices.memory_kib(tool, over_http, "--websocket"), "{:.1f}")
     ours, theirs = (idle_devices.ping_us(tool, server) for server in servers)
     yield shown(f"{what}: CPU of a ping, µs (mosquitto: {theirs:.0f})", ours, "{:.0f}")
 

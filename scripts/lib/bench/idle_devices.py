@@ -14,10 +14,10 @@ SETTLE_SECONDS = 2
 
 
 @contextlib.contextmanager
-def gateway(make):
+def gateway(make, listener="mqtt"):
     """A new one's address and process."""
-    with make() as process:
-        yield process.mqtt, process.process.pid
+    with make() as server:
+        yield getattr(server, listener), server.process.pid
 
 
 @contextlib.contextmanager
