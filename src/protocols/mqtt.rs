@@ -41,7 +41,7 @@ pub(super) mod websocket;
 mod will;
 mod window;
 
-use connection::End;
+use connection::{Connection, End};
 use handshake::{Greeting, greet};
 use retained::Retained;
 use sessions::Sessions;
@@ -107,11 +107,8 @@ impl Mqtt {
         let patience = self.gateway.now().limits.header_timeout;
         let greeting = Box::pin(greet(&self, &mut stream, patience)).await;
         let Some(Greeting { claim, connect, rest }) = greeting else { return };
-        let connection = connection::Connection::begin(self, stream, *connect, claim, rest);
-        match Box::pin(connection).await {
-            Ok(end) => tracing::debug!("an MQTT connection ended: {end}"),
-            Err(problem) => tracing::debug!(%problem, "an MQTT connection broke"),
-        }
+        let end = Connection::new(self, stream, *connect, claim, rest).serve().await;
+        tracing::debug!("an MQTT connection ended: {end}");
     }
 }
 

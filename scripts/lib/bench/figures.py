@@ -5,6 +5,7 @@ import functools
 import statistics
 import time
 
+import idle_devices
 import outages
 from gateway import Failed
 from reload import Load, last_route
@@ -13,6 +14,7 @@ from subscribers import Subscribers
 
 MIB = 1 << 20
 STARTS = 9
+DEVICE_BYTES = 256
 SUBSCRIBERS = 1000
 EVENTS_PER_SECOND = 50
 ROUTES, RELOADS, PAUSE_SECONDS = 10_000, 5, 4
@@ -47,8 +49,8 @@ def websocket(rig):
     ratios = []
     with rig.embedded_default() as gateway:
         for _ in range(rig.rounds):
-            over_http = rig.publish_over_http(gateway, "orders/http", connections=64)
-            over_websocket = rig.publish_over_websocket(gateway, "orders/websocket", unanswered=256)
+            over_http = rig.publish_over_http(gateway, "orders/http", connections=64)["per_second"]
+            over_websocket = rig.publish_over_websocket(gateway, "orders/websocket", unanswered=256)["per_second"]
             print(f"  HTTP {over_http:.0f} events/s, WebSocket {over_websocket:.0f} events/s", flush=True)
             ratios.append(over_websocket / over_http)
     yield at_least("WebSocket with 256 unanswered frames: events/s over those of HTTP", statistics.median(ratios), 2)
@@ -157,6 +159,44 @@ def mqtt(rig):
     yield from throughput("HTTP → MQTT, 64 connections", comparison, 0.90, 1.15)
 
 
+def devices(rig):
+    """MQTT QoS 1 of 256 B from 4 publishers to 2 subscribers on memory, against mosquitto"""
+    comparison = rig.compare_with_mosquitto(rig.broker_gateway("devices.yaml", ""))
+    yield from throughput("MQTT, 4 publishers and 2 subscribers, to mosquitto's", comparison, 1.0, 2.0)
+
+
+def devices_idle(rig):
+    """10,000 MQTT connections at rest: memory of each, CPU of their pings, beside mosquitto's"""
+    tool, what = rig.load_tool("mqtt-load"), f"{idle_devices.CONNECTIONS} idle MQTT connections"
+    gateway = functools.partial(rig.broker_gateway, "devices.yaml", "")
+    servers = functools.partial(idle_devices.gateway, gateway), functools.partial(idle_devices.mosquitto, rig)
+    for which, flags in ((what, ()), (f"{what}, each with a subscription", ("--subscribe",))):
+        ours, theirs = (idle_devices.memory_kib(tool, server, *flags) for server in servers)
+        yield at_most(f"{which}: memory of each, KiB", ours, 8, "{:.1f}")
+        yield shown(f"{which}: memory, to mosquitto's", ours / theirs)
+    over_http = functools.partial(idle_devices.gateway, gateway, "http")
+    yield shown(f"{what}, over WebSocket: memory of each, KiB", idle_devices.memory_kib(tool, over_http, "--websocket"), "{:.1f}")
+    ours, theirs = (idle_devices.ping_us(tool, server) for server in servers)
+    yield shown(f"{what}: CPU of a ping, µs (mosquitto: {theirs:.0f})", ours, "{:.0f}")
+
+
+def devices_kafka(rig):
+    """MQTT → Kafka, 16 publishers with 64 unanswered, against HTTP → Kafka at 64 connections of the same gateway"""
+    plain, events = [], []
+    with rig.topic("orders.devices"), rig.broker_gateway("devices-kafka.yaml", rig.kafka()) as gateway:
+        mqtt = functools.partial(rig.publish_over_mqtt, gateway, "orders/devices", 16, 64, DEVICE_BYTES)
+        http = functools.partial(rig.publish_over_http, gateway, "orders/devices", 64, DEVICE_BYTES)
+        http(), mqtt()  # warm up
+        for _ in range(rig.rounds):
+            over_http, of_bytes, of_events = map(gateway.cpu_per_event, (http, mqtt, functools.partial(mqtt, "--events")))
+            print(f"  HTTP {over_http:.1f} µs, MQTT {of_bytes:.1f} µs, MQTT 5 with the same attributes {of_events:.1f} µs", flush=True)
+            plain.append(of_bytes / over_http)
+            events.append(of_events / over_http)
+    what = "MQTT → Kafka, 16 publishers with 64 unanswered: CPU per event, to HTTP's"
+    yield at_most(what, statistics.median(plain), 0.80)
+    yield at_most(f"{what}, with the same attributes", statistics.median(events), 0.80)
+
+
 def outage(rig):
     """Resident memory with a broker frozen for 60 s under full load, at the end of a bridge too, and with a subscriber that does not read"""
     lua = rig.yardstick_dir / "publish.lua"
@@ -185,5 +225,8 @@ def added_latency(rig, configuration, properties):
 
 FIGURES = {
     figure.__name__.replace("_", "-"): figure
-    for figure in (http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, pulsar, mqtt, outage, idle, subscribers, fanout, reload)
+    for figure in (
+        *(http, h2c, routes, websocket, kafka_64, kafka_256, latency, kafka_default, pulsar, mqtt, devices, devices_idle, devices_kafka),
+        *(outage, idle, subscribers, fanout, reload),
+    )
 }

@@ -18,8 +18,8 @@ class Failed(Exception):
 class Gateway:
     """A context: the process lives as long as it."""
 
-    def __init__(self, command, http, admin, log, environment=None):
-        self.command, self.http, self.admin, self.log = command, http, admin, log
+    def __init__(self, command, http, admin, log, environment=None, mqtt=None):
+        self.command, self.http, self.admin, self.mqtt, self.log = command, http, admin, mqtt, log
         self.environment = environment
 
     def __enter__(self):
@@ -62,8 +62,13 @@ class Gateway:
             return False
 
     def resident_kib(self):
-        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+        return resident_kib(self.process.pid)
+
+    def cpu_per_event(self, publish):
+        """µs for each of the events that `publish` says it has published."""
+        before = cpu_seconds(self.process.pid)
+        result = publish()
+        return (cpu_seconds(self.process.pid) - before) / result["events"] * 1e6
 
     def broker_connections(self):
         """How many connections it has opened and holds: those that did not come in at its listeners."""
@@ -82,3 +87,14 @@ class Gateway:
                 came_in = int(local.split(":")[1], 16) in listening
                 count += state == ESTABLISHED and not came_in and f"socket:[{inode}]" in own
         return count
+
+
+def resident_kib(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
+def cpu_seconds(pid):
+    """Of all its threads, in user and system."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -1,14 +1,12 @@
 """HTTP/2 without TLS: one server loaded by h2load, its events and its CPU counted. `measure` speaks HTTP/1.1 only."""
 
 import contextlib
-import os
-import pathlib
 import re
 import socket
 import subprocess
 import time
 
-from gateway import START_SECONDS, Failed
+from gateway import START_SECONDS, Failed, cpu_seconds
 
 CONNECTIONS, STREAMS = 64, 4
 HEADERS = {
@@ -41,17 +39,11 @@ def load(process, url, data, seconds):
     """Confirmed events/s, and CPU of the server for each of them in µs."""
     command = ["h2load", "-t1", f"-c{CONNECTIONS}", f"-m{STREAMS}", f"-D{seconds}", "-d", str(data)]
     command += [flag for name, value in HEADERS.items() for flag in ("-H", f"{name}: {value}")]
-    before = cpu_seconds(process)
+    before = cpu_seconds(process.pid)
     said = subprocess.run([*command, url], stdout=subprocess.PIPE, text=True, check=True).stdout
-    used = cpu_seconds(process) - before
+    used = cpu_seconds(process.pid) - before
     failed, errored = map(int, re.search(r"(\d+) failed, (\d+) errored", said).groups())
     confirmed, *others = map(int, re.findall(r"(\d+) [2345]xx", said))
     if failed or errored or any(others) or not confirmed:
         raise Failed(f"h2load: {failed} failed, {errored} errored, {confirmed} confirmed, other statuses {others}")
     return confirmed / seconds, used / confirmed * 1e6
-
-
-def cpu_seconds(process):
-    """Of all its threads, in user and system."""
-    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import shlex
 import subprocess
 import tempfile
@@ -27,7 +28,7 @@ SECONDS, BYTES = 5, 400
 class Rig(contextlib.ExitStack):
     def __init__(self, rounds):
         super().__init__()
-        self.rounds, self.brokers, self.notes, self.websocket_load = rounds, {}, [], None
+        self.rounds, self.brokers, self.notes, self.load_tools = rounds, {}, [], {}
         self.yardstick_dir = pathlib.Path(os.environ.get("YARDSTICK_DIR", ROOT.parent / "shared/yardstick")).resolve()
         if not (self.yardstick_dir / "measure").exists():
             raise Failed(f"no `measure` in {self.yardstick_dir}: set YARDSTICK_DIR")
@@ -61,9 +62,9 @@ class Rig(contextlib.ExitStack):
 
     def broker_gateway(self, configuration, address):
         """A gateway in front of the broker that has this address."""
-        http, admin = self.address(), self.address()
-        variables = {"HTTP": http, "ADMIN": admin, "BROKER": address}
-        return self.gateway(CONFIGURATIONS / configuration, http, admin, os.environ | variables)
+        http, admin, mqtt = self.address(), self.address(), self.address()
+        variables = {"HTTP": http, "ADMIN": admin, "MQTT": mqtt, "BROKER": address}
+        return self.gateway(CONFIGURATIONS / configuration, http, admin, os.environ | variables, mqtt)
 
     def many_routes(self, configuration):
         """Such a gateway whose routes have HUNDRED - 1 others before them, and a filter; with `kafka` it needs the broker."""
@@ -115,8 +116,8 @@ class Rig(contextlib.ExitStack):
         file, *later = [edition(number) for number in range(times + 1)]
         return self.gateway(file, http, admin), lambda number: later[number - 1].replace(file)
 
-    def gateway(self, file, http, admin, environment=None):
-        return Gateway([self.binary, "--config", file], http, admin, self.folder / "log", environment)
+    def gateway(self, file, http, admin, environment=None, mqtt=None):
+        return Gateway([self.binary, "--config", file], http, admin, self.folder / "log", environment, mqtt)
 
     def kafka(self):
         return self.broker("kafka", "KAFKA_BOOTSTRAP").split(",")[0]
@@ -132,6 +133,14 @@ class Rig(contextlib.ExitStack):
             exports = shlex.split(output(BROKERS, "env", name))
             (self.brokers[name],) = [each.split("=", 1)[1] for each in exports if each.startswith(f"{variable}=")]
         return self.brokers[name]
+
+    def mosquitto(self):
+        """Its address, and its process."""
+        address = self.broker("mosquitto", "MQTT_ADDRESS")
+        found = re.search(r"pid=(\d+)", output(BROKERS, "status", "mosquitto"))
+        if not found:
+            raise Failed(f"the process of the broker at {address} is not known: unset MQTT_ADDRESS, so that one is started")
+        return address, int(found[1])
 
     def brokers_away(self):
         """Each broker, and the connector that reaches it."""
@@ -163,12 +172,20 @@ class Rig(contextlib.ExitStack):
     def compare(self, gateway, channel, yardstick, *flags):
         """Loads the gateway and a yardstick in turn; `direct:…` instead of a yardstick's command is the load tool by itself."""
         listen = self.address()
-        command = [self.yardstick_dir / "measure", "--yardstick", self.yardstick, "--rounds", self.rounds, *flags]
-        command += ["--a-url", f"http://{gateway.http}/channels/{channel}", "--a-cmd", shlex.join(map(str, gateway.command))]
         if yardstick.startswith("direct:"):
-            command += ["--b-url", yardstick]
+            other = ["--b-url", yardstick]
         else:
-            command += ["--b-url", f"http://{listen}/channels/{channel}", "--b-cmd", f"{self.yardstick} {yardstick} --listen {listen}"]
+            other = ["--b-url", f"http://{listen}/channels/{channel}", "--b-cmd", f"{self.yardstick} {yardstick} --listen {listen}"]
+        return self.compare_servers(gateway, f"http://{gateway.http}/channels/{channel}", *other, *flags)
+
+    def compare_with_mosquitto(self, gateway):
+        """Both loaded by devices, in turn."""
+        address, pid = self.mosquitto()
+        return self.compare_servers(gateway, f"mqtt://{gateway.mqtt}", "--b-url", f"mqtt://{address}", "--b-pid", pid)
+
+    def compare_servers(self, gateway, url, *flags):
+        command = [self.yardstick_dir / "measure", "--yardstick", self.yardstick, "--rounds", self.rounds, *flags]
+        command += ["--a-url", url, "--a-cmd", shlex.join(map(str, gateway.command))]
         comparison = Comparison(self.measure([str(each) for each in command], gateway.environment))
         self.notes += [f"the rounds of {side} differ by {share:.0%}" for side, share in comparison.unsteady()]
         return comparison
@@ -189,19 +206,28 @@ class Rig(contextlib.ExitStack):
                 print(f"  gateway {ours:.0f} events/s, {our_cpu:.1f} µs; yardstick {theirs:.0f}, {their_cpu:.1f}", flush=True)
         return pairs
 
-    def publish_over_http(self, gateway, channel, connections):
-        """Events/s that `wrk` gets confirmed."""
+    def publish_over_http(self, gateway, channel, connections, size=BYTES):
+        """What `wrk` says: `events` that were confirmed, and how many that is `per_second`."""
         lua = self.yardstick_dir / "publish.lua"
         url = f"http://{gateway.http}/channels/{channel}"
-        said = output("wrk", "-t2", f"-c{connections}", f"-d{SECONDS}", "-s", lua, url, "--", "run", BYTES)
-        return confirmed_per_second(said)
+        return confirmed(output("wrk", "-t2", f"-c{connections}", f"-d{SECONDS}", "-s", lua, url, "--", "run", size))
 
     def publish_over_websocket(self, gateway, channel, unanswered):
         """The same over one connection."""
-        if not self.websocket_load:
-            self.websocket_load = given("WEBSOCKET_LOAD") or build(ROOT / "Cargo.toml", "meshgate", example="websocket-load")
         flags = ("--unanswered", unanswered, "--seconds", SECONDS, "--bytes", BYTES)
-        return confirmed_per_second(output(self.websocket_load, gateway.http, channel, *flags))
+        return confirmed(output(self.load_tool("websocket-load"), gateway.http, channel, *flags))
+
+    def publish_over_mqtt(self, gateway, channel, connections, unanswered, size, *flags):
+        """The same with QoS 1."""
+        flags += ("--connections", connections, "--unanswered", unanswered, "--seconds", SECONDS, "--bytes", size)
+        return confirmed(output(self.load_tool("mqtt-load"), "publish", gateway.mqtt, channel, *flags))
+
+    def load_tool(self, name):
+        """One of our own (benches/e2e), built at the first call; a variable such as MQTT_LOAD names one to use instead."""
+        if name not in self.load_tools:
+            given_one = given(name.upper().replace("-", "_"))
+            self.load_tools[name] = given_one or build(ROOT / "Cargo.toml", "meshgate", example=name)
+        return self.load_tools[name]
 
     def measure(self, command, environment):
         """Its lines, which are shown as they come."""
@@ -230,13 +256,13 @@ def given(variable):
     return path and str(pathlib.Path(path).resolve())
 
 
-def confirmed_per_second(said):
-    """Of the line of JSON that a load tool prints."""
+def confirmed(said):
+    """The line of JSON that a load tool prints."""
     (line,) = [line for line in said.splitlines() if line.startswith("{")]
     result = json.loads(line)
     if result.get("errors"):
         raise Failed(f"{result['errors']} events were refused")
-    return result["per_second"]
+    return result
 
 
 def build(manifest, package, target=None, example=None):

@@ -3,7 +3,6 @@
 use std::{
     cell::RefCell,
     future::poll_fn,
-    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -77,7 +76,7 @@ pub(super) struct Connection<S> {
     /// The flows while they change, and what is to be said then.
     changing: Option<BoxFuture<'static, (Flows, Change)>>,
     /// A packet that waits for that.
-    waiting: Option<Packet>,
+    waiting: Option<Box<Packet>>,
     recording: Recording,
     drain: Drain,
     /// Nothing more is taken: what was is answered.
@@ -89,14 +88,8 @@ pub(super) struct Connection<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
-    /// Serves until one side ends it.
-    pub(super) async fn begin(
-        mqtt: Mqtt,
-        stream: S,
-        connect: Connect,
-        mut claim: Claim,
-        rest: BytesMut,
-    ) -> io::Result<End> {
+    /// On the heap once and for all: a future that keeps it by value has it in itself several times over.
+    pub(super) fn new(mqtt: Mqtt, stream: S, connect: Connect, mut claim: Claim, rest: BytesMut) -> Box<Self> {
         let encoder = encoder(&connect);
         let mut session = claim.earlier.take().unwrap_or_default();
         let expiry = connect.lasting();
@@ -107,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         outbound.resume(&mut session);
         let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
         let budget = mqtt.in_flight.clone();
-        let mut connection = Self {
+        Box::new(Self {
             framing: mqtt.framing(),
             drain: mqtt.drain.clone(),
             is_draining: false,
@@ -128,11 +121,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             recording: Recording::new(),
             patience,
             heard: now,
-        };
-        connection.resume();
-        let end = connection.run().await;
-        connection.close(&end).await;
-        Ok(end)
+        })
+    }
+
+    /// Serves until one side ends it.
+    pub(super) async fn serve(mut self: Box<Self>) -> End {
+        self.resume();
+        let end = self.run().await;
+        Box::pin(self.close(&end)).await;
+        end
     }
 
     /// Opens what an earlier connection of the session has left to be read.
@@ -201,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let mut has_taken = false;
         while !self.is_draining && self.inbound.has_room() && self.output.len() < WRITE {
             let packet = match self.waiting.take() {
-                Some(packet) => packet,
+                Some(packet) => *packet,
                 None => match self.framing.next(&mut self.input)? {
                     Some(frame) => decode(self.encoder.version, frame)?,
                     None => break,
@@ -209,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             };
             let is_change = matches!(packet, Packet::Subscribe(_) | Packet::Unsubscribe(_));
             if is_change && (self.changing.is_some() || self.recording.owes_an_answer()) {
-                self.waiting = Some(packet);
+                self.waiting = Some(packet.into());
                 break;
             }
             has_taken = true;
@@ -357,7 +354,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 return Poll::Pending;
             }
             let Some(next) = silent.into_iter().chain(held).chain(recording).min() else { return Poll::Pending };
-            if self.alarm.deadline() != next {
+            // One that comes too early is set anew then, instead of at every packet.
+            if next < self.alarm.deadline() || self.alarm.is_elapsed() {
                 self.alarm.as_mut().reset(next);
             }
             if self.alarm.as_mut().poll(cx).is_pending() {
@@ -367,7 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     /// Says why, and leaves the session as its client wants it.
-    async fn close(mut self, end: &End) {
+    async fn close(mut self: Box<Self>, end: &End) {
         if let End::Fault(fault) = end {
             tracing::debug!(client = %self.claim.client_id, "an MQTT connection is ended: {fault}");
             self.encoder.disconnect(&mut self.output, fault.reason, &fault.detail);
@@ -415,3 +413,6 @@ impl From<Fault> for End {
         Self::Fault(fault)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,7 @@ pub(super) struct Inbound {
     client_id: Str,
     /// Of what is no event.
     source: Str,
+    /// None until the client uses one.
     aliases: Vec<Option<Str>>,
     unanswered: VecDeque<Unanswered>,
     /// The first of them is not to be answered: why, and when the connection ends over it.
@@ -64,9 +65,8 @@ enum State {
 
 impl Inbound {
     pub(super) fn new(mqtt: Mqtt, encoder: Encoder, client_id: &Str) -> Self {
-        let aliases = vec![None; TOPIC_ALIASES.into()];
         let (client_id, source) = (client_id.clone(), will::source(client_id));
-        Self { mqtt, encoder, client_id, source, aliases, unanswered: VecDeque::new(), held: None }
+        Self { mqtt, encoder, client_id, source, aliases: Vec::new(), unanswered: VecDeque::new(), held: None }
     }
 
     /// Whether another packet may be read.
@@ -159,6 +159,7 @@ impl Inbound {
     fn topic(&mut self, publish: &Publish) -> Result<Str, Fault> {
         let Some(alias) = publish.properties.topic_alias else { return Ok(publish.topic.clone()) };
         let invalid = |detail: String| Fault::new(Reason::TopicAliasInvalid, detail);
+        self.aliases.resize(TOPIC_ALIASES.into(), None);
         let Some(known) = self.aliases.get_mut(usize::from(alias.get()) - 1) else {
             return Err(invalid(format!("the topic alias {alias} is higher than {TOPIC_ALIASES}")));
         };

@@ -32,8 +32,8 @@ const HELD: usize = 2 * RECEIVE_MAXIMUM as usize;
 /// What a client reads.
 #[derive(Default)]
 pub(super) struct Flows {
-    /// For itself.
-    own: Option<Flow>,
+    /// For itself. Boxed, because most devices only publish.
+    own: Option<Box<Flow>>,
     /// As a member of groups, by the subscription's text.
     shared: Vec<(Str, Flow)>,
     /// Whose turn it is.
@@ -70,7 +70,7 @@ impl Flows {
         let mut from = after.map_or(Begin::Latest, Begin::After);
         while own.iter().next().is_some() && flows.own.is_none() {
             match gateway.open(reading(own.clone(), from.clone(), None)).await {
-                Ok(flow) => flows.own = Some(flow),
+                Ok(flow) => flows.own = Some(flow.into()),
                 Err(OpenError::Gone { cursor, detail }) => {
                     tracing::warn!("what a session had not read is gone: {detail}");
                     from = Cursor::decode(&cursor, &own.text()).map_or(Begin::Earliest, Begin::After);
@@ -115,7 +115,7 @@ impl Flows {
         match &mut self.own {
             Some(flow) => flow.turn_to(all).await,
             none => {
-                *none = Some(gateway.open(reading(all, Begin::Latest, None)).await?);
+                *none = Some(gateway.open(reading(all, Begin::Latest, None)).await?.into());
                 Ok(())
             }
         }
@@ -148,7 +148,7 @@ impl Flows {
 
     /// Not while what is read is still being opened.
     fn is_at_end(&self) -> bool {
-        self.own.as_ref().is_some_and(Flow::is_at_end)
+        self.own.as_deref().is_some_and(Flow::is_at_end)
     }
 }
 
@@ -237,7 +237,7 @@ impl Outbound {
     /// 0: the client's own, then those of its groups.
     fn poll_flow(&mut self, cx: &mut Context<'_>, number: usize, room: u64) -> Poll<Result<Delivered, Ended>> {
         let flow = match number {
-            0 => self.flows.own.as_mut(),
+            0 => self.flows.own.as_deref_mut(),
             number => self.flows.shared.get_mut(number - 1).map(|(_, flow)| flow),
         };
         flow.map_or(Poll::Pending, |flow| flow.poll_event(cx, room))

@@ -32,8 +32,10 @@ use crate::{
 
 /// The subprotocol [MQTT-6.0.0-3].
 const MQTT: &str = "mqtt";
-/// Bytes read from a client at once, and written to it at once.
-const BUFFER: usize = 16 << 10;
+/// Bytes read from a client at once: each connection has a buffer of this size.
+const READ: usize = 4 << 10;
+/// Bytes written to a client at once.
+const WRITE: usize = 16 << 10;
 /// Bytes of the largest frame that is written.
 const FRAME: usize = 64 << 10;
 
@@ -46,8 +48,8 @@ pub(in crate::protocols) fn accept(mqtt: &Arc<Mqtt>, request: &Parts) -> Result<
     let (on_upgrade, mqtt) = (upgrade(request)?, mqtt.clone());
     let largest = mqtt.settings.max_packet.max(FRAME);
     let config = WebSocketConfig::default()
-        .read_buffer_size(BUFFER)
-        .write_buffer_size(BUFFER)
+        .read_buffer_size(READ)
+        .write_buffer_size(WRITE)
         .max_message_size(Some(largest))
         .max_frame_size(Some(largest));
     tokio::spawn(async move {
