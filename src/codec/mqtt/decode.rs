@@ -1,5 +1,6 @@
 //! Packets of clients, read.
 
+use bytes::Bytes;
 use meshgate_api::Str;
 
 use super::{
@@ -8,6 +9,9 @@ use super::{
     properties::{Of, Properties},
     reader::Reader,
 };
+
+/// Bytes of a CONNECT's body up to its protocol version.
+const SAYS_VERSION: usize = 7;
 
 /// Reads the first packet of a connection, which is CONNECT [MQTT-3.1.0-1]. With the fault comes the version in which it is to be told,
 /// if the client has said one: else the connection is closed without a word.
@@ -18,6 +22,14 @@ pub fn decode_connect(frame: Frame) -> Result<Connect, (Option<Version>, Fault)>
     let mut reader = Reader::new(frame.body);
     let version = version(&mut reader)?;
     connect(version, reader).map_err(|fault| (Some(version), fault))
+}
+
+/// The version that a CONNECT says which is not all there, as far as it is: in it a fault of the whole packet can be told.
+#[must_use]
+pub fn said_version(connect: &[u8]) -> Option<Version> {
+    let length = connect.get(1..)?.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
+    let start = connect.get(1 + length..)?;
+    version(&mut Reader::new(Bytes::copy_from_slice(&start[..start.len().min(SAYS_VERSION)]))).ok()
 }
 
 /// Reads any later packet.
@@ -262,15 +274,34 @@ fn unsubscribe(version: Version, mut reader: Reader) -> Result<Unsubscribe, Faul
 fn disconnect(version: Version, mut reader: Reader) -> Result<Disconnect, Fault> {
     let (mut reason, mut session_expiry) = (Reason::Success, None);
     if version == Version::V5 && !reader.is_empty() {
-        let may_be =
-            |reason: Reason| reason == Reason::Success || reason == Reason::DisconnectWithWill || reason.is_failure();
-        reason = self::reason(&mut reader, may_be)?;
+        reason = self::reason(&mut reader, may_disconnect)?;
         if !reader.is_empty() {
             session_expiry = Properties::read(&mut reader, Of::Disconnect)?.session_expiry;
         }
     }
     reader.end("DISCONNECT")?;
     Ok(Disconnect { reason, session_expiry })
+}
+
+/// Table 3-10: what clients may say; the other codes are for servers.
+fn may_disconnect(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Success
+            | Reason::DisconnectWithWill
+            | Reason::Unspecified
+            | Reason::MalformedPacket
+            | Reason::ProtocolError
+            | Reason::ImplementationSpecific
+            | Reason::TopicNameInvalid
+            | Reason::ReceiveMaximumExceeded
+            | Reason::TopicAliasInvalid
+            | Reason::PacketTooLarge
+            | Reason::MessageRateTooHigh
+            | Reason::QuotaExceeded
+            | Reason::AdministrativeAction
+            | Reason::PayloadFormatInvalid
+    )
 }
 
 /// Section 3.15.
