@@ -16,7 +16,9 @@ use super::{
 };
 use crate::{codec::mqtt::Framing, config::MqttListener, gateway::Gateway, shutdown::Drain};
 
+mod aliases;
 mod connection;
+mod farewell;
 mod handshake;
 mod inbound;
 mod outbound;
@@ -30,7 +32,7 @@ mod will;
 mod window;
 
 use connection::End;
-use handshake::{Greeting, greet};
+use handshake::greet;
 use retained::Retained;
 use sessions::Sessions;
 
@@ -88,8 +90,8 @@ impl Mqtt {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(self, mut stream: S) {
         let patience = self.gateway.now().limits.header_timeout;
         let greeting = Box::pin(greet(&self, &mut stream, patience)).await;
-        let Some(Greeting { claim, connect, rest }) = greeting else { return };
-        let connection = connection::Connection::begin(self, stream, *connect, claim, rest);
+        let Some(greeting) = greeting else { return };
+        let connection = connection::Connection::begin(self, stream, greeting);
         match Box::pin(connection).await {
             Ok(end) => tracing::debug!("an MQTT connection ended: {end}"),
             Err(problem) => tracing::debug!(%problem, "an MQTT connection broke"),

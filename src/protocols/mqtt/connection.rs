@@ -15,22 +15,22 @@ use futures::{FutureExt, future::BoxFuture};
 use meshgate_api::{connector::Settlement, cursor::Cursor};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use super::{
     Mqtt,
-    handshake::encoder,
+    farewell::linger,
+    handshake::{Greeting, encoder},
     inbound::Inbound,
-    outbound::{Flows, Interrupted, Outbound, refusal},
+    outbound::{Flows, Interrupted, Outbound, REST, refusal},
     pending::Pending,
     session::{Session, Subscription, sends_retained},
     sessions::Claim,
 };
 use crate::{
     codec::mqtt::{
-        Ack, AckKind, Connect, Disconnect, Encoder, Fault, Framing, Packet, Qos, Reason, Subscribe, Unsubscribe,
-        Version, decode,
+        Ack, AckKind, Disconnect, Encoder, Fault, Framing, Packet, Qos, Reason, Subscribe, Unsubscribe, Version, decode,
     },
     deliver::OpenError,
     shutdown::Drain,
@@ -44,6 +44,8 @@ const WRITE: usize = 64 << 10;
 const IDLE: usize = 4 << 10;
 /// Rounds of one turn; then other tasks have theirs.
 const ROUNDS: usize = 64;
+/// Subscriptions of one client, and filters of one SUBSCRIBE.
+const SUBSCRIPTIONS: usize = 1024;
 /// How long the last words may take.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
@@ -83,7 +85,11 @@ pub(super) struct Connection<S> {
     is_draining: bool,
     /// One and a half times the keep alive.
     patience: Option<Duration>,
+    /// When the last whole packet came; and when one began that is not whole.
     heard: Instant,
+    begun: Option<Instant>,
+    /// When reading began that broke off.
+    resumed: Instant,
     alarm: Pin<Box<Sleep>>,
 }
 
@@ -96,13 +102,9 @@ enum Change {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Serves until one side ends it.
-    pub(super) async fn begin(
-        mqtt: Mqtt,
-        stream: S,
-        connect: Connect,
-        mut claim: Claim,
-        rest: BytesMut,
-    ) -> io::Result<End> {
+    pub(super) async fn begin(mqtt: Mqtt, stream: S, greeting: Greeting) -> io::Result<End> {
+        let Greeting { connect, mut claim, connack, rest } = greeting;
+        let connect = *connect;
         let encoder = encoder(&connect);
         let mut session = claim.earlier.take().unwrap_or_default();
         session.will = connect.will;
@@ -114,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let patience = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()) * 3 / 2);
         let now = Instant::now();
         let mut outbound = Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum);
+        outbound.take_aliases(connect.topic_alias_maximum);
         outbound.resume(&mut session);
         let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
         let budget = mqtt.in_flight.clone();
@@ -132,26 +135,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             outbound,
             input: rest,
             pending: Pending::new(budget),
-            output: BytesMut::new(),
+            output: connack,
             changing: None,
             waiting: None,
             patience,
             heard: now,
+            begun: None,
+            resumed: now,
         };
-        connection.resume();
+        connection.resume(Duration::ZERO);
         let end = connection.run().await;
         connection.close(&end).await;
         Ok(end)
     }
 
-    /// Opens what an earlier connection of the session has left to be read.
-    fn resume(&mut self) {
+    /// Opens what an earlier connection of the session has left to be read, after a `rest`.
+    fn resume(&mut self, rest: Duration) {
         if self.session.subscriptions.is_empty() {
             return;
         }
         let (gateway, subscriptions) = (self.mqtt.gateway.clone(), self.session.subscriptions.clone());
         let after = self.session.after.clone();
-        let resuming = async move { (Flows::resume(gateway, subscriptions, after).await, Change::Resumed) };
+        self.resumed = Instant::now() + rest;
+        let resuming = async move {
+            if !rest.is_zero() {
+                sleep(rest).await;
+            }
+            (Flows::resume(gateway, subscriptions, after).await, Change::Resumed)
+        };
         self.changing = Some(resuming.boxed());
     }
 
@@ -216,8 +227,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.take(cx, packet)?;
         }
         self.pending.account(self.input.len())?;
-        if self.input.is_empty() && self.input.capacity() > IDLE {
-            self.input = BytesMut::new();
+        if has_taken {
+            self.heard = Instant::now();
+            self.begun = None;
+        }
+        if self.input.is_empty() {
+            self.begun = None;
+            if self.input.capacity() > IDLE {
+                self.input = BytesMut::new();
+            }
+        } else if !self.is_reading() {
+            self.begun = None; // what is there may be whole
+        } else if self.begun.is_none() {
+            self.begun = Some(Instant::now());
         }
         Ok(has_taken)
     }
@@ -269,14 +291,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let changing = async move {
             let mut results = Vec::with_capacity(subscribe.filters.len());
             for asked in &subscribe.filters {
+                let is_known = || present.iter().any(|known| known.text == asked.filter);
                 let result = match Subscription::new(asked, subscribe.identifier) {
                     Err(problem) => Err((Reason::TopicFilterInvalid, problem.to_string())),
+                    Ok(_) if results.len() >= SUBSCRIPTIONS || present.len() >= SUBSCRIPTIONS && !is_known() => {
+                        Err((Reason::QuotaExceeded, format!("a client has at most {SUBSCRIPTIONS} subscriptions")))
+                    }
                     Ok(new) => {
                         let opened = flows.subscribe(&gateway, &present, &new).await;
                         opened.map(|()| new).map_err(|problem: OpenError| (refusal(&problem), problem.to_string()))
                     }
                 };
-                present.extend(result.as_ref().ok().cloned());
+                if let Ok(new) = &result {
+                    present.retain(|known: &Subscription| known.text != new.text);
+                    present.push(new.clone());
+                }
                 results.push(result);
             }
             (flows, Change::Subscribed(subscribe, results))
@@ -364,7 +393,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let resumed = cursor.as_ref().and_then(|cursor| Cursor::decode(cursor, &text).ok());
         self.session.after = resumed.or_else(|| self.outbound.flows.positions());
         self.outbound.flows = Flows::default();
-        self.resume();
+        let has_failed_at_once = self.resumed.elapsed() < REST;
+        self.resume(if has_failed_at_once { REST } else { Duration::ZERO });
+    }
+
+    /// Whether more is taken of the client now.
+    fn is_reading(&self) -> bool {
+        !self.is_draining && self.inbound.has_room() && self.waiting.is_none() && self.output.len() < WRITE
     }
 
     /// Reads from the socket. Whether there was anything.
@@ -372,7 +407,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         thread_local! {
             static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
         }
-        if self.is_draining || !self.inbound.has_room() || self.waiting.is_some() || self.output.len() >= WRITE {
+        if !self.is_reading() {
             return Ok(false);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -384,7 +419,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Poll::Ready(Ok(())) => {
                     self.input.extend_from_slice(read.filled());
                     self.pending.account(self.input.len())?;
-                    self.heard = Instant::now();
                     Ok(true)
                 }
             }
@@ -414,7 +448,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let now = Instant::now();
-            let silent = self.patience.map(|patience| self.heard + patience);
+            // What waits for others to answer is not the client's silence: that has a time of its own.
+            let silent = self.patience.filter(|_| self.inbound.has_room()).map(|patience| self.heard + patience);
+            let whole = self.begun.map(|begun| begun + self.mqtt.gateway.now().limits.body_timeout);
             let held = self.inbound.deadline();
             if held.is_some_and(|deadline| deadline <= now) {
                 let detail = format!("the event's destination did not confirm it: {}", self.inbound.why_held());
@@ -423,7 +459,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if silent.is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(Fault::new(Reason::KeepAliveTimeout, "nothing was heard of the client").into());
             }
-            let Some(next) = silent.into_iter().chain(held).min() else { return Poll::Pending };
+            if whole.is_some_and(|deadline| deadline <= now) {
+                let detail = "a packet did not come whole within limits.body_timeout";
+                return Poll::Ready(Fault::new(Reason::ImplementationSpecific, detail).into());
+            }
+            let Some(next) = silent.into_iter().chain(held).chain(whole).min() else { return Poll::Pending };
             if self.alarm.deadline() != next {
                 self.alarm.as_mut().reset(next);
             }
@@ -462,6 +502,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             expiry = session_expiry.unwrap_or(expiry);
         }
         self.claim.park(self.session, expiry);
+        if matches!(end, End::Fault(_)) {
+            linger(&mut self.stream).await;
+        }
     }
 }
 

@@ -14,18 +14,21 @@ use tokio::time::sleep;
 
 use super::{
     RECEIVE_MAXIMUM,
+    aliases::Aliases,
     session::{Session, Subscription},
     window::{Origin, Spot},
 };
 use crate::{
-    codec::mqtt::{Encoded, Encoder, Publish, Qos, Reason, Withheld, encode_event, is_of},
+    codec::mqtt::{Encoded, Encoder, Publish, Qos, Reason, TooLarge, Withheld, encode_event, is_of},
     deliver::{Begin, Delivered, Ended, Flow, GroupName, OpenError, Reading},
     gateway::Gateway,
     router::ChannelFilters,
 };
 
 /// Before reading is tried again that a broker has interrupted.
-const REST: Duration = Duration::from_secs(1);
+pub(super) const REST: Duration = Duration::from_secs(1);
+/// Bytes that a topic alias takes.
+const ALIAS_SIZE: usize = 3;
 /// Deliveries that are held, confirmed behind others that are not.
 const HELD: usize = 2 * RECEIVE_MAXIMUM as usize;
 
@@ -46,6 +49,8 @@ pub(super) struct Outbound {
     /// QoS 1 and 2 deliveries that may be unconfirmed.
     most: usize,
     pub(super) flows: Flows,
+    /// For a client that takes topic aliases.
+    aliases: Option<Box<Aliases>>,
     /// To be sent before anything else.
     retained: VecDeque<(Arc<Message>, Qos, Option<u32>)>,
     at_once: VecDeque<(NonZeroU16, Option<Publish>)>,
@@ -173,7 +178,12 @@ impl Outbound {
     pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16) -> Self {
         let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
         let (retained, at_once) = Default::default();
-        Self { encoder, client_id, most, flows: Flows::default(), retained, at_once, withheld: 0 }
+        Self { encoder, client_id, most, flows: Flows::default(), aliases: None, retained, at_once, withheld: 0 }
+    }
+
+    /// The client takes topic aliases up to this one.
+    pub(super) fn take_aliases(&mut self, maximum: u16) {
+        self.aliases = Aliases::up_to(maximum);
     }
 
     /// What is to be sent at once of the session's earlier connection.
@@ -310,7 +320,7 @@ impl Outbound {
             let Some((packet, is_again)) = session.window.enter(origin) else { return false };
             (publish.packet, publish.dup) = (Some(packet), is_again);
         }
-        if self.encoder.publish(out, &publish).is_ok() {
+        if self.send(out, &mut publish).is_ok() {
             return true;
         }
         self.withheld += 1;
@@ -318,6 +328,26 @@ impl Outbound {
             session.window.confirm(packet, &meshgate_api::connector::Settlement::Ack); // it will never fit
         }
         false
+    }
+}
+
+impl Outbound {
+    /// Writes a PUBLISH, with a topic alias where the client takes them and it is of use.
+    fn send(&mut self, out: &mut BytesMut, publish: &mut Publish) -> Result<(), TooLarge> {
+        let Some(aliases) = self.aliases.as_mut().filter(|_| publish.topic.len() > ALIAS_SIZE) else {
+            return self.encoder.publish(out, publish);
+        };
+        if let Some(alias) = aliases.of(&publish.topic) {
+            (publish.topic, publish.properties.topic_alias) = (Str::new(), Some(alias));
+            return self.encoder.publish(out, publish);
+        }
+        publish.properties.topic_alias = aliases.next();
+        if let (Some(alias), Ok(())) = (publish.properties.topic_alias, self.encoder.publish(out, publish)) {
+            aliases.told(alias, &publish.topic);
+            return Ok(());
+        }
+        publish.properties.topic_alias = None; // it may fit without
+        self.encoder.publish(out, publish)
     }
 }
 
