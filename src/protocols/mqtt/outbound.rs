@@ -58,6 +58,16 @@ pub(super) struct Outbound {
     pub(super) withheld: u64,
 }
 
+/// Why a message is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum As {
+    New,
+    /// For a subscription that is new.
+    Retained,
+    /// An earlier connection has sent it.
+    Again,
+}
+
 /// Reading has ended; where it may go on, if that is known.
 #[derive(Debug)]
 pub(super) struct Interrupted {
@@ -217,7 +227,7 @@ impl Outbound {
         if let Some((message, qos, identifier)) = self.retained.pop_front() {
             let matching = [(qos, false, identifier)];
             let topic = message.channel.clone().unwrap_or_default();
-            self.write(out, session, (topic, &message), &matching, true, |_| None);
+            self.write(out, session, (topic, &message), &matching, As::Retained, |_| None);
             return Poll::Ready(Ok(()));
         }
         let flows = self.flows.shared.len() + 1;
@@ -278,7 +288,9 @@ impl Outbound {
                     place: event.record().position.place,
                 }
             });
-        let is_written = self.write(out, session, (channel.into(), event.message()), &matching, false, |publish| {
+        let was_sent = spot.as_ref().is_some_and(|spot| session.window.was_sent(spot));
+        let kind = if was_sent { As::Again } else { As::New };
+        let is_written = self.write(out, session, (channel.into(), event.message()), &matching, kind, |publish| {
             Some(match (confirmation.take(), spot) {
                 (Some(confirmation), _) => Origin::Group(confirmation),
                 (None, Some(spot)) => Origin::Log(spot),
@@ -300,11 +312,19 @@ impl Outbound {
         session: &mut Session,
         (topic, message): (Str, &Message),
         matching: &[(Qos, bool, Option<u32>)],
-        is_retained: bool,
+        kind: As,
         origin: impl FnOnce(&Publish) -> Option<Origin>,
     ) -> bool {
         let encoded = match encode_event(self.encoder.version, message, SystemTime::now()) {
             Ok(encoded) => encoded,
+            Err(Withheld::Expired) if kind == As::Again => {
+                // What was begun is finished [MQTT-4.3.3-7].
+                let Ok(mut encoded) = encode_event(self.encoder.version, message, SystemTime::UNIX_EPOCH) else {
+                    return false;
+                };
+                encoded.properties.expiry = encoded.properties.expiry.map(|_| 0);
+                encoded
+            }
             Err(Withheld::Expired | Withheld::TooLong) => {
                 self.withheld += 1;
                 return false;
@@ -313,7 +333,7 @@ impl Outbound {
         let Encoded { mut properties, payload, retain, qos: published } = encoded;
         let qos = matching.iter().map(|(qos, _, _)| *qos).max().unwrap_or_default().min(published);
         properties.subscriptions = matching.iter().filter_map(|(_, _, identifier)| *identifier).collect();
-        let retain = is_retained || retain && matching.iter().any(|(_, as_published, _)| *as_published);
+        let retain = kind == As::Retained || retain && matching.iter().any(|(_, as_published, _)| *as_published);
         let mut publish = Publish { dup: false, qos, retain, topic, packet: None, properties, payload };
         if qos > Qos::AtMostOnce {
             let origin = origin(&publish).unwrap_or_else(|| Origin::Kept(Box::new(publish.clone())));
