@@ -8,5 +8,6 @@ mod publish;
 mod retained;
 mod shared;
 mod subscribe;
+mod websocket;
 mod wills;
-mod wire;
+pub mod wire;

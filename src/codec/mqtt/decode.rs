@@ -217,18 +217,18 @@ fn subscription(version: Version, filter: Str, options: u8) -> Result<Filter, Fa
         _ => return Err(Fault::protocol("the retain handling is 3")),
     };
     let no_local = options & 4 != 0;
-    check_filter(&filter)?;
+    check_filter(version, &filter)?;
     if no_local && filter.starts_with("$share/") {
         return Err(Fault::protocol("No Local with a shared subscription")); // [MQTT-3.8.3-4]
     }
     Ok(Filter { filter, qos, no_local, retain_as_published: options & 8 != 0, retain_handling })
 }
 
-/// Section 4.7.1: where wildcards may stand; and 4.8.2: what a shared subscription looks like.
-fn check_filter(filter: &str) -> Result<(), Fault> {
+/// Section 4.7.1: where wildcards may stand; and 4.8.2 of 5.0: what a shared subscription looks like. To 3.1.1 it is a filter like others.
+fn check_filter(version: Version, filter: &str) -> Result<(), Fault> {
     let invalid =
         |detail: &str| Err(Fault::new(Reason::TopicFilterInvalid, format!("the topic filter {filter:?}: {detail}")));
-    let plain = match filter.strip_prefix("$share/") {
+    let plain = match filter.strip_prefix("$share/").filter(|_| version == Version::V5) {
         None => filter,
         Some(shared) => match shared.split_once('/') {
             Some((group, _)) if group.is_empty() || group.contains(['+', '#']) => {
@@ -261,7 +261,7 @@ fn unsubscribe(version: Version, mut reader: Reader) -> Result<Unsubscribe, Faul
     let mut filters = Vec::new();
     while !reader.is_empty() {
         let filter = reader.text("a topic filter")?;
-        check_filter(&filter)?;
+        check_filter(version, &filter)?;
         filters.push(filter);
     }
     if filters.is_empty() {

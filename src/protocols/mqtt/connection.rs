@@ -44,6 +44,8 @@ const WRITE: usize = 64 << 10;
 const IDLE: usize = 4 << 10;
 /// Rounds of one turn; then other tasks have theirs.
 const ROUNDS: usize = 64;
+/// As many of them a change of what is read takes.
+const CHANGE: usize = 8;
 /// Subscriptions of one client, and filters of one SUBSCRIBE.
 const SUBSCRIPTIONS: usize = 1024;
 /// How long the last words may take.
@@ -115,7 +117,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         let patience = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()) * 3 / 2);
         let now = Instant::now();
-        let mut outbound = Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum);
+        let mut outbound =
+            Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum, mqtt.retained.clone());
         outbound.take_aliases(connect.topic_alias_maximum);
         outbound.resume(&mut session);
         let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
@@ -190,10 +193,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Moves packets both ways as long as there are any.
     fn move_packets(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        for _ in 0..ROUNDS {
+        let mut rounds = 0;
+        while rounds < ROUNDS {
             let before = self.output.len();
             self.inbound.answer(cx, &mut self.output, &mut self.session)?;
+            let was_changing = self.changing.is_some();
             self.finish_change(cx);
+            rounds += if was_changing { CHANGE } else { 1 };
             let has_taken = self.take_packets(cx)?;
             let has_delivered = self.deliver(cx);
             let has_read = !has_taken && self.read(cx)?;
@@ -359,8 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                             reasons.push(granted(subscription.qos));
                             let was_there = self.session.put(subscription.clone());
                             if subscription.group.is_none() && sends_retained(asked, was_there) {
-                                let retained = self.mqtt.retained.matching(&subscription.filter);
-                                self.outbound.put_retained(retained, &subscription);
+                                self.outbound.want_retained(&subscription);
                             }
                         }
                     }

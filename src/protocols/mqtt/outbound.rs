@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::{
     RECEIVE_MAXIMUM,
     aliases::Aliases,
+    retained::Retained,
     session::{Session, Subscription},
     window::{Origin, Spot},
 };
@@ -51,8 +52,10 @@ pub(super) struct Outbound {
     pub(super) flows: Flows,
     /// For a client that takes topic aliases.
     aliases: Option<Box<Aliases>>,
-    /// To be sent before anything else.
-    retained: VecDeque<(Arc<Message>, Qos, Option<u32>)>,
+    store: Arc<Retained>,
+    /// Subscriptions whose retained messages are to be sent; those of the first of them, which are sent before anything else.
+    wanted: VecDeque<Subscription>,
+    retained: VecDeque<Arc<Message>>,
     at_once: VecDeque<(NonZeroU16, Option<Publish>)>,
     /// Why the client did not get events, and how many.
     pub(super) withheld: u64,
@@ -185,10 +188,11 @@ pub(super) fn refusal(problem: &OpenError) -> Reason {
 }
 
 impl Outbound {
-    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16) -> Self {
+    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16, store: Arc<Retained>) -> Self {
         let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
-        let (retained, at_once) = Default::default();
-        Self { encoder, client_id, most, flows: Flows::default(), aliases: None, retained, at_once, withheld: 0 }
+        let (wanted, retained, at_once) = Default::default();
+        let (flows, aliases) = Default::default();
+        Self { encoder, client_id, most, flows, aliases, store, wanted, retained, at_once, withheld: 0 }
     }
 
     /// The client takes topic aliases up to this one.
@@ -201,9 +205,14 @@ impl Outbound {
         self.at_once = session.window.resume().into();
     }
 
-    /// What is retained for a subscription.
-    pub(super) fn put_retained(&mut self, messages: Vec<Arc<Message>>, subscription: &Subscription) {
-        self.retained.extend(messages.into_iter().map(|message| (message, subscription.qos, subscription.identifier)));
+    /// What is retained for a subscription is to be sent. It is looked up when its turn comes: who asks again and again and reads nothing
+    /// takes no memory by it.
+    pub(super) fn want_retained(&mut self, subscription: &Subscription) {
+        if self.wanted.front().is_some_and(|first| first.text == subscription.text) {
+            self.retained.clear(); // all of it comes again
+        }
+        self.wanted.retain(|wanted| wanted.text != subscription.text);
+        self.wanted.push_back(subscription.clone());
     }
 
     /// Writes the next thing that the client is to get. Pending while it has as much unconfirmed as it may.
@@ -224,10 +233,7 @@ impl Outbound {
         if room == 0 || session.window.held() >= HELD && session.window.unconfirmed() > 0 {
             return Poll::Pending;
         }
-        if let Some((message, qos, identifier)) = self.retained.pop_front() {
-            let matching = [(qos, false, identifier)];
-            let topic = message.channel.clone().unwrap_or_default();
-            self.write(out, session, (topic, &message), &matching, As::Retained, |_| None);
+        if self.write_retained(out, session) {
             return Poll::Ready(Ok(()));
         }
         let flows = self.flows.shared.len() + 1;
@@ -247,6 +253,24 @@ impl Outbound {
             session.window.forget_earlier();
         }
         Poll::Pending
+    }
+
+    /// Writes a retained message. Whether there was any to write.
+    fn write_retained(&mut self, out: &mut BytesMut, session: &mut Session) -> bool {
+        let Some(subscription) = self.wanted.front() else { return false };
+        if self.retained.is_empty() {
+            self.retained = self.store.matching(&subscription.filter).into();
+        }
+        let matching = [(subscription.qos, false, subscription.identifier)];
+        let message = self.retained.pop_front();
+        if self.retained.is_empty() {
+            self.wanted.pop_front();
+        }
+        if let Some(message) = message {
+            let topic = message.channel.clone().unwrap_or_default();
+            self.write(out, session, (topic, &message), &matching, As::Retained, |_| None);
+        }
+        true
     }
 
     /// 0: the client's own, then those of its groups.

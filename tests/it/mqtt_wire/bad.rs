@@ -367,3 +367,38 @@ async fn what_follows_a_bad_packet_is_not_looked_at() {
     }
     watcher.nothing().await;
 }
+
+#[tokio::test]
+#[cfg(target_os = "linux")] // only there a process shows its files
+async fn nothing_is_left_behind() {
+    const GROWTH: usize = 16 << 20;
+    let gateway = start("");
+    let at = address(&gateway).await;
+    let files = || std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).expect("it lives").count();
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).expect("it lives");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
+    };
+    goes_on(&gateway).await;
+    let (before, mut first) = (files(), 0);
+    for round in 0..3 {
+        for (_, version, kind, body, answer) in FIRST {
+            let mut client = Wire::open(&at).await;
+            client.version = *version;
+            drop(fault(client, &noted(*kind, body), *answer).await);
+        }
+        for (_, kind, _, body, reason) in LATER {
+            let Some(body) = body else { continue };
+            let client = Wire::connect(&at, 5, "bad").await;
+            drop(fault(client, &noted(*kind, body), Disconnect(*reason)).await);
+        }
+        if round == 0 {
+            first = resident();
+        }
+    }
+    let grown = resident().saturating_sub(first);
+    assert!(grown < GROWTH, "{grown} bytes more than after the first round");
+    crate::harness::eventually("every connection is closed", async || (files() <= before).then_some(())).await;
+    goes_on(&gateway).await;
+}

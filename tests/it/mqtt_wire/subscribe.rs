@@ -18,6 +18,8 @@ async fn each_filter_has_its_answer_in_their_order() {
     let mut client = Wire::connect(&at, 4, "many-old").await;
     client.put(SUBSCRIBE, "0001 <a> 00 <b> 01 <c> 02 <$SYS/#> 02").await;
     client.expect(SUBACK, "0001 00 01 02 80").await;
+    client.put(SUBSCRIBE, "0003 <$share/g> 00 <$share//a> 00 <$share/+/a> 00 <$share/g/> 00 <$share/g/a> 01").await;
+    client.expect(SUBACK, "0003 80 80 80 80 01").await; // filters like others to 3.1.1, of topics that there are not
     client.put(UNSUBSCRIBE, "0002 <a> <never>").await;
     client.expect(UNSUBACK, "0002").await;
 }
