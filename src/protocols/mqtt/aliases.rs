@@ -3,8 +3,16 @@
 
 use std::num::NonZeroU16;
 
+use bytes::BytesMut;
+use meshgate_api::Str;
+
+use crate::codec::mqtt::{Encoder, Publish, TooLarge};
+
 /// Topics of one connection that have an alias, at most.
 const MOST: u16 = 16;
+
+/// Bytes that an alias takes.
+const SIZE: usize = 3;
 
 /// Which alias stands for which topic.
 pub(super) struct Aliases {
@@ -25,8 +33,31 @@ impl Aliases {
         (maximum > 0).then(|| Box::new(Self { most: maximum.min(MOST), topics: Vec::new(), now: 0 }))
     }
 
+    /// Writes a PUBLISH, with an alias where that is shorter or will be.
+    pub(super) fn publish(
+        &mut self,
+        encoder: &Encoder,
+        out: &mut BytesMut,
+        publish: &mut Publish,
+    ) -> Result<(), TooLarge> {
+        if publish.topic.len() <= SIZE {
+            return encoder.publish(out, publish);
+        }
+        if let Some(alias) = self.of(&publish.topic) {
+            (publish.topic, publish.properties.topic_alias) = (Str::new(), Some(alias));
+            return encoder.publish(out, publish);
+        }
+        publish.properties.topic_alias = self.next();
+        if let (Some(alias), Ok(())) = (publish.properties.topic_alias, encoder.publish(out, publish)) {
+            self.told(alias, &publish.topic);
+            return Ok(());
+        }
+        publish.properties.topic_alias = None; // it may fit without
+        encoder.publish(out, publish)
+    }
+
     /// The alias that the client knows a topic by.
-    pub(super) fn of(&mut self, topic: &str) -> Option<NonZeroU16> {
+    fn of(&mut self, topic: &str) -> Option<NonZeroU16> {
         let at = self.topics.iter().position(|known| *known.topic == *topic)?;
         self.now += 1;
         self.topics[at].used = self.now;
@@ -34,7 +65,7 @@ impl Aliases {
     }
 
     /// The alias that a new topic may get: a free one, or that which was not used for longest.
-    pub(super) fn next(&self) -> Option<NonZeroU16> {
+    fn next(&self) -> Option<NonZeroU16> {
         if self.topics.len() < usize::from(self.most) {
             return alias(self.topics.len());
         }
@@ -43,7 +74,7 @@ impl Aliases {
     }
 
     /// The client has been told that `alias`, which is the next one, stands for `topic`.
-    pub(super) fn told(&mut self, alias: NonZeroU16, topic: &str) {
+    fn told(&mut self, alias: NonZeroU16, topic: &str) {
         self.now += 1;
         let known = Known { topic: topic.into(), used: self.now };
         match self.topics.get_mut(usize::from(alias.get()) - 1) {

@@ -20,7 +20,7 @@ use super::{
     window::{Origin, Spot},
 };
 use crate::{
-    codec::mqtt::{Encoded, Encoder, Publish, Qos, Reason, TooLarge, Withheld, encode_event, is_of},
+    codec::mqtt::{Encoded, Encoder, Publish, Qos, Reason, Withheld, encode_event, is_of},
     deliver::{Begin, Delivered, Ended, Flow, GroupName, OpenError, Reading},
     gateway::Gateway,
     router::ChannelFilters,
@@ -28,8 +28,6 @@ use crate::{
 
 /// Before reading is tried again that a broker has interrupted.
 pub(super) const REST: Duration = Duration::from_secs(1);
-/// Bytes that a topic alias takes.
-const ALIAS_SIZE: usize = 3;
 /// Deliveries that are held, confirmed behind others that are not.
 const HELD: usize = 2 * RECEIVE_MAXIMUM as usize;
 
@@ -364,7 +362,11 @@ impl Outbound {
             let Some((packet, is_again)) = session.window.enter(origin) else { return false };
             (publish.packet, publish.dup) = (Some(packet), is_again);
         }
-        if self.send(out, &mut publish).is_ok() {
+        let sent = match &mut self.aliases {
+            Some(aliases) => aliases.publish(&self.encoder, out, &mut publish),
+            None => self.encoder.publish(out, &publish),
+        };
+        if sent.is_ok() {
             return true;
         }
         self.withheld += 1;
@@ -372,26 +374,6 @@ impl Outbound {
             session.window.confirm(packet, &meshgate_api::connector::Settlement::Ack); // it will never fit
         }
         false
-    }
-}
-
-impl Outbound {
-    /// Writes a PUBLISH, with a topic alias where the client takes them and it is of use.
-    fn send(&mut self, out: &mut BytesMut, publish: &mut Publish) -> Result<(), TooLarge> {
-        let Some(aliases) = self.aliases.as_mut().filter(|_| publish.topic.len() > ALIAS_SIZE) else {
-            return self.encoder.publish(out, publish);
-        };
-        if let Some(alias) = aliases.of(&publish.topic) {
-            (publish.topic, publish.properties.topic_alias) = (Str::new(), Some(alias));
-            return self.encoder.publish(out, publish);
-        }
-        publish.properties.topic_alias = aliases.next();
-        if let (Some(alias), Ok(())) = (publish.properties.topic_alias, self.encoder.publish(out, publish)) {
-            aliases.told(alias, &publish.topic);
-            return Ok(());
-        }
-        publish.properties.topic_alias = None; // it may fit without
-        self.encoder.publish(out, publish)
     }
 }
 

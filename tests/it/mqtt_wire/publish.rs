@@ -198,6 +198,13 @@ async fn what_stands_beside_a_payload_arrives_as_it_was_sent() {
     assert_eq!(said.0.len(), 9, "{said:?}");
     let got = old.next().await.expect("a PUBLISH");
     assert_eq!(got.body, super::wire::bytes(&format!("<beside> {:02x}{:02x} 'text'", got.body[8], got.body[9])));
+    // A content type need be no media type.
+    for (content_type, wanted) in [("<no media type>", "no media type"), ("0000", ""), ("<a/b; c=d>", "a/b; c=d")] {
+        client.publish_with(PUBLISH | 2, "beside", &format!("03 {content_type}"), "x").await;
+        let said = reader.delivered().await.properties;
+        assert_eq!((said.text(0x03), said.0.len()), (Some(wanted), 1));
+        old.next().await.expect("a PUBLISH");
+    }
     // The least that there is: nothing is added.
     client.publish("beside", "plain").await;
     assert_eq!(reader.delivered().await.properties.0, []);
