@@ -162,9 +162,11 @@ async fn first_packets() {
     goes_on(&gateway).await;
 }
 
-/// Packets of a client that was let in: what it is called, its first byte, what follows in 3.1.1 and in 5.0 (empty: the same as there),
-/// what 5.0 is told; 3.1.1 is closed.
-const LATER: &[(&str, u8, Option<&str>, Option<&str>, u8)] = &[
+type Later = (&'static str, u8, Option<&'static str>, Option<&'static str>, u8);
+
+/// Packets of a client that was let in: what it is called, its first byte, what follows in 3.1.1 and in 5.0, what 5.0 is told; 3.1.1 is
+/// closed.
+const LATER: &[Later] = &[
     ("a second CONNECT", 0x10, Some("<MQTT> 04 02 0000 <b>"), Some("<MQTT> 05 02 0000 00 <b>"), 0x82),
     ("type 0", 0x00, Some(""), Some(""), 0x81),
     ("CONNACK", 0x20, Some("0000"), Some("0000 00"), 0x82),
