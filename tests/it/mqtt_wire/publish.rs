@@ -1,6 +1,10 @@
 //! What clients publish: acknowledgements, topic aliases, properties, the receive maximum.
 
+use std::time::Instant;
+
 use super::wire::{PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Wire, address, connect, noted, sized, start};
+
+use crate::harness::gateway::Gateway;
 
 #[tokio::test]
 async fn each_quality_of_service_has_its_answer() {
@@ -228,4 +232,40 @@ async fn payloads_are_bytes() {
     client.send([connect(5, "fast", 2, ""), noted(PUBLISH, "<bytes> 00 'before CONNACK'")].concat()).await;
     client.next().await.expect("a CONNACK");
     client.ping().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_now_is_held_and_then_ends_the_connection() {
+    let gateway = Gateway::start(
+        r##"
+listeners:
+  { http: { address: "127.0.0.1:0" }, admin: { address: "127.0.0.1:0" }, mqtt: { address: "127.0.0.1:0" } }
+connectors:
+  memory: { kind: memory }
+  away: { kind: mqtt, url: "mqtt://127.0.0.1:1" }
+routes:
+  - { name: away, channel: "away/#", to: [{ connector: away, topic: "{channel}" }] }
+  - { name: rest, channel: "#", to: [{ connector: memory, topic: "{channel}" }] }
+limits: { publish_timeout: 2s }
+"##,
+    );
+    let at = address(&gateway).await;
+    for version in [4, 5] {
+        let more = if version == 5 { "00" } else { "" };
+        let mut client = Wire::connect(&at, version, "held").await;
+        client.put(PUBLISH, &format!("<away/a> {more} 'QoS 0 is lost'")).await;
+        client.put(PUBLISH | 2, &format!("<here> 0001 {more}")).await;
+        client.expect(PUBACK, "0001").await;
+        let begun = Instant::now();
+        client.put(PUBLISH | 2, &format!("<away/a> 0002 {more}")).await;
+        client.put(PUBLISH | 4, &format!("<here> 0003 {more} 'in its order: behind what is held'")).await;
+        client.ping().await; // all else goes on
+        client.ended(0x89).await;
+        let took = begun.elapsed();
+        assert!((1900..10_000).contains(&took.as_millis()), "{took:?}");
+    }
+    let mut client = Wire::connect(&at, 5, "greedy").await;
+    let all: Vec<u8> = (1..=1025u16).flat_map(|n| noted(PUBLISH | 2, &format!("<away/a> {n:04x} 00"))).collect();
+    client.send(all).await;
+    client.ended(0x93).await;
 }
