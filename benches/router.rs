@@ -120,6 +120,7 @@ fn router(differ: Differ, routes: usize) -> Router {
         capabilities,
         topic_naming: |topic| Ok(Cow::Borrowed(topic)),
         optional_topic_naming: |topic| Ok(Cow::Borrowed(topic)),
+        reserved: None,
     };
     let specs: Vec<RouteSpec> = (0..routes).map(|number| differ.route(number)).collect();
     let begun = Instant::now();

@@ -29,6 +29,7 @@ use crate::{
     reload::{LastReload, Outcome},
     router::Channel,
     shutdown::Drain,
+    state::{self, Standing},
     subscriptions::{Phase, Subscriptions},
     telemetry::exposition,
     workers::Workers,
@@ -58,6 +59,8 @@ pub struct Admin {
     pub reloaded: Outcome,
     /// The subscriptions of the configuration.
     pub subscriptions: Arc<Subscriptions>,
+    /// Where sessions are kept, if any are.
+    pub state: Option<Arc<dyn state::State>>,
 }
 
 /// Serves until the process ends. Fails if the address cannot be bound or no thread can be had; returns the bound address.
@@ -122,10 +125,18 @@ async fn readyz(State(admin): State<Arc<Admin>>, uri: Uri) -> Response {
     let was_up = connectors.iter().filter(|each| each.required).all(|each| each.connector.health().was_up);
     let all_up = connectors.iter().all(|each| each.connector.health().up);
     let draining = admin.drain.has_begun();
-    let ready = was_up && !draining && (all_up || !strict);
+    let standing = admin.state.as_ref().map(|state| state.standing());
+    let is_read = standing.as_ref().is_none_or(|standing| standing.is_read && standing.detail.is_none());
+    let ready = was_up && is_read && !draining && (all_up || !strict);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let connectors: Vec<_> = connectors.iter().map(health).collect();
-    json_response(status, &json!({ "ready": ready, "draining": draining, "connectors": connectors }))
+    let state = standing.map(shown);
+    let answer = json!({ "ready": ready, "draining": draining, "connectors": connectors, "state": state });
+    json_response(status, &answer)
+}
+
+fn shown(standing: Standing) -> Value {
+    json!({ "read": standing.is_read, "detail": standing.detail })
 }
 
 fn health(connector: &NamedConnector) -> Value {
@@ -189,6 +200,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "routes": routes,
         "subscriptions": subscriptions,
         "groups": groups,
+        "state": admin.state.as_ref().map(|state| shown(state.standing())),
         "in_flight_bytes": admin.gateway.in_flight.load(Relaxed),
         "edition": snapshot.edition,
         "reload": admin.reloaded.lock().as_ref().map(reload),

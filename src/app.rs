@@ -67,6 +67,7 @@ pub async fn serve(
     let workers = Arc::new(Workers::start().map_err(StartError::Threads)?);
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
     let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
+    let state = bound.state(&gateway).await?;
     let (unready, not_ready) = drain();
     let (stop, stopping) = drain();
     let mut listeners = bound.addresses();
@@ -79,11 +80,12 @@ pub async fn serve(
         started,
         reloaded: reloaded.clone(),
         subscriptions: subscriptions.clone(),
+        state: state.clone(),
     };
     let shown_at =
         admin::serve(shown, admin.address).await.map_err(|problem| unbound("listeners.admin.address", problem))?;
     listeners.push(("admin", shown_at.to_string()));
-    let serving = bound.serve(gateway.clone(), workers.clone(), stopping);
+    let serving = bound.serve(gateway.clone(), workers.clone(), state, stopping);
     let leaving = Leaving::default();
     let reloading = source.map(|source| Reload::new(gateway.clone(), source, assembly, reloaded, leaving.clone()));
     let reloading = reloading.map(start_reloading).transpose().map_err(StartError::Signals)?;

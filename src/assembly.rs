@@ -13,7 +13,7 @@ use meshgate_api::{
 use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
-    config::{self, AdminListener, Config, HttpListener, Limits},
+    config::{self, AdminListener, Config, HttpListener, Limits, MqttListener, State},
     gateway::{NamedConnector, Snapshot},
     router::Router,
     telemetry::Metrics,
@@ -32,7 +32,9 @@ pub struct Assembly {
 /// What only a restart changes.
 struct Fixed {
     http: HttpListener,
+    mqtt: Option<MqttListener>,
     admin: AdminListener,
+    state: Option<State>,
     limits: connector::Limits,
 }
 
@@ -47,7 +49,13 @@ impl Assembly {
     /// Starts what `config` says. Must be called within a tokio runtime.
     pub fn start(config: Config, metrics: Arc<Metrics>) -> Result<(Self, Snapshot), Problem> {
         let readers = Arc::new(Semaphore::new(config.limits.connectors.readers));
-        let fixed = Fixed { http: config.http.clone(), admin: config.admin.clone(), limits: config.limits.connectors };
+        let fixed = Fixed {
+            http: config.http.clone(),
+            mqtt: config.mqtt.clone(),
+            admin: config.admin.clone(),
+            state: config.state.clone(),
+            limits: config.limits.connectors,
+        };
         let mut assembly = Self { metrics, readers, fixed, running: HashMap::new() };
         let snapshot = assembly.take(config)?;
         Ok((assembly, snapshot))
@@ -118,6 +126,8 @@ impl Fixed {
         [
             ("listeners.http.address", self.http.address == config.http.address),
             ("listeners.http.max_body", self.http.max_body == config.http.max_body),
+            ("listeners.mqtt", self.mqtt == config.mqtt),
+            ("state", self.state == config.state),
             ("listeners.admin.address", self.admin.address == config.admin.address),
             ("limits.publish_timeout", ours.publish_timeout == theirs.publish_timeout),
             ("limits.in_flight", ours.in_flight == theirs.in_flight),

@@ -46,6 +46,8 @@ pub struct Config {
     pub router: Router,
     /// `subscriptions`, in their order.
     pub subscriptions: Vec<Subscription>,
+    /// `state`; `None`: in this process's memory.
+    pub state: Option<State>,
     /// `limits`
     pub limits: Limits,
     /// `shutdown`
@@ -100,6 +102,22 @@ impl Default for MqttListener {
     }
 }
 
+/// `state`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The connector's name.
+    pub connector: Str,
+    /// The topic, as the connector's broker names it.
+    pub topic: Str,
+    /// Events that a session keeps of channels whose connector cannot replay.
+    pub queue: usize,
+}
+
+impl State {
+    /// The default of [`queue`](Self::queue).
+    pub const QUEUE: usize = 1000;
+}
+
 /// `listeners.admin`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminListener {
@@ -122,6 +140,10 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// Events that a member of a group may leave unconfirmed.
     pub max_in_flight: usize,
+    /// Sessions of MQTT clients that are not connected.
+    pub sessions: usize,
+    /// Retained messages.
+    pub retained: usize,
 }
 
 impl Default for Limits {
@@ -133,6 +155,8 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             max_in_flight: 256,
+            sessions: 100_000,
+            retained: 100_000,
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod registry;
 pub mod reload;
 pub mod router;
 pub mod shutdown;
+pub mod state;
 pub mod subscriptions;
 pub mod telemetry;
 pub mod workers;

@@ -70,6 +70,8 @@ pub struct Metrics {
     pub filter_errors: EventCounter,
     /// Trace spans that the collector did not get.
     pub spans_dropped: EventCounter,
+    /// Records of sessions that were not stored at their time.
+    pub state_failures: EventCounter,
     in_flight: Gauge<i64, AtomicI64>,
     subscriptions: AllSubscriptions,
     subscription_lag: Family<Labels, Gauge<i64, AtomicI64>>,
@@ -114,6 +116,8 @@ impl Default for Metrics {
         registry.register("reader_filter_errors", "Events that a reader's filter failed on", filter_errors.clone());
         let spans_dropped = Counter::default();
         registry.register("trace_spans_dropped", "Trace spans the collector did not get", spans_dropped.clone());
+        let state_failures = Counter::default();
+        registry.register("state_failures", "Records of sessions that were not stored", state_failures.clone());
         let (in_flight, subscription_lag) = (Gauge::default(), Family::default());
         let waiting = "Events that wait for their outcomes, as limits.in_flight counts them";
         registry.register_with_unit("in_flight", waiting, Unit::Bytes, in_flight.clone());
@@ -139,6 +143,7 @@ impl Default for Metrics {
             skipped,
             filter_errors,
             spans_dropped,
+            state_failures,
             in_flight,
             subscriptions,
             subscription_lag,
@@ -184,6 +189,11 @@ impl Metrics {
     /// Counts a position that was gone.
     pub fn skip(&self) {
         self.skipped.fetch_add(1, Relaxed);
+    }
+
+    /// Counts events that were not kept for who was to have them.
+    pub fn skip_many(&self, events: u64) {
+        self.skipped.fetch_add(events, Relaxed);
     }
 
     /// Takes the counters of a route that is gone out of what is shown.

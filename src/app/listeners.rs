@@ -1,27 +1,37 @@
 //! The listeners of clients: bound before anything else is begun, and served together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::OptionFuture;
-use tokio::task::JoinHandle;
+use meshgate_api::{
+    connector::Compaction,
+    settings::{Mark, Problem},
+};
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::{StartError, unbound};
 use crate::{
-    config::{Config, MqttListener},
-    gateway::{Gateway, Listener},
+    config::{self, Config, MqttListener},
+    gateway::{Gateway, Listener, NamedConnector},
     protocols::{
         accept::{Acceptor, Places},
         http::{Http, server::Server},
         mqtt::Mqtt,
     },
     shutdown::Drain,
+    state::{OfProcess, OfTopic, State, not_compacted},
     workers::Workers,
 };
+
+/// How long a broker may take to say of a topic, at the start, what it keeps.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Bound, and not accepting yet.
 pub(super) struct Listeners {
     http: Acceptor,
     mqtt: Option<(MqttListener, Acceptor)>,
+    /// `state`, and where the configuration says so.
+    state: Option<(config::State, Mark)>,
 }
 
 impl Listeners {
@@ -31,7 +41,8 @@ impl Listeners {
             Some(settings) => Some((settings.clone(), bind("listeners.mqtt.address", &settings.address).await?)),
             None => None,
         };
-        Ok(Self { http, mqtt })
+        let state = config.state.clone().map(|state| (state, config.written.locate("state.topic")));
+        Ok(Self { http, mqtt, state })
     }
 
     /// Their names, and where they listen.
@@ -40,11 +51,40 @@ impl Listeners {
         [("http", self.http.address().to_string())].into_iter().chain(mqtt).collect()
     }
 
+    /// Where what outlives connections is kept; `None`: no listener has such. An error: the topic is one that forgets.
+    pub(super) async fn state(&self, gateway: &Arc<Gateway>) -> Result<Option<Arc<dyn State>>, StartError> {
+        if self.mqtt.is_none() {
+            return Ok(None);
+        }
+        let snapshot = Arc::clone(&gateway.now());
+        let of_process = || Ok(Some(Arc::new(OfProcess::new(snapshot.limits.connectors.ring)) as Arc<dyn State>));
+        let Some((config::State { connector, topic, .. }, mark)) = &self.state else {
+            tracing::warn!("there is no `state`: MQTT sessions, wills and retained messages end with this process");
+            return of_process();
+        };
+        let is_durable = |named: &&NamedConnector| named.connector.capabilities().durable;
+        let named = snapshot.connectors.iter().find(|named| named.name == *connector);
+        let Some(named) = named.filter(is_durable) else { return of_process() };
+        if let Ok(Ok(Compaction::Not(how))) = timeout(PATIENCE, named.connector.compaction(topic)).await {
+            let message = not_compacted(topic, &how);
+            return Err(StartError::Config(Problem { path: "state.topic".into(), mark: *mark, message }));
+        }
+        Ok(Some(Arc::new(OfTopic::new(gateway.clone(), connector.clone(), topic.clone()))))
+    }
+
     /// Serves until the drain begins; over when every connection has ended.
-    pub(super) fn serve(self, gateway: Arc<Gateway>, workers: Arc<Workers>, stopping: Drain) -> JoinHandle<()> {
+    pub(super) fn serve(
+        self,
+        gateway: Arc<Gateway>,
+        workers: Arc<Workers>,
+        state: Option<Arc<dyn State>>,
+        stopping: Drain,
+    ) -> JoinHandle<()> {
         let http = Http::new(gateway.clone(), stopping.clone());
-        let mqtt = self.mqtt.map(|(settings, acceptor)| (Mqtt::new(&http, settings), acceptor));
-        let http = http.with_mqtt(mqtt.as_ref().map(|(mqtt, _)| mqtt.clone()));
+        let mqtt = self.mqtt.zip(state);
+        let mqtt = mqtt.map(|((settings, acceptor), state)| (Mqtt::new(&http, settings, state), acceptor));
+        let listener = mqtt.as_ref().map(|(mqtt, _)| mqtt.clone());
+        let http = http.with_mqtt(listener.clone());
         let limits = gateway.clone();
         let places = Places::new(move || limits.now().limits.connections);
         tokio::spawn(async move {
@@ -61,6 +101,9 @@ impl Listeners {
             };
             let serve_http = self.http.accept(workers, places, stopping, count(Listener::Http), serve);
             tokio::join!(serve_http, OptionFuture::from(serve_mqtt));
+            if let Some(mqtt) = listener {
+                mqtt.leave().await;
+            }
         })
     }
 }

@@ -153,6 +153,18 @@ pub struct Will {
     pub properties: PublishProperties,
 }
 
+impl Connect {
+    /// Seconds that its session lasts longer than its connection; `u32::MAX`: for ever.
+    #[must_use]
+    pub fn lasting(&self) -> u32 {
+        match self.version {
+            Version::V5 => self.session_expiry.unwrap_or(0),
+            Version::V3 if self.clean_start => 0,
+            Version::V3 => u32::MAX,
+        }
+    }
+}
+
 /// PUBLISH, either way.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Publish {

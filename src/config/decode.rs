@@ -17,6 +17,7 @@ mod connectors;
 mod listeners;
 use listeners::Listeners;
 mod routes;
+mod state;
 mod subscriptions;
 
 /// What a timeout may be.
@@ -40,13 +41,17 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
             fields.list("subscriptions", |fields| subscriptions::draft(fields, &tree, problems)).or(Vec::new());
         let limits = fields.section("limits", limits).or(Limits::default());
         let shutdown = fields.section("shutdown", shutdown).or(Shutdown::default());
-        fields.not_built_yet("state", "`state`");
+        let state = fields.section("state", state::state).or(None);
         fields.not_built_yet("auth", "authentication");
         fields.not_built_yet("access", "access rules");
         fields.not_built_yet("sinks", "webhooks");
 
         let drafts = drafts?;
-        let specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
+        let mut specs: Vec<_> = drafts.iter().map(|draft| draft.spec.clone()).collect();
+        let mut state = state?;
+        if let Some(state) = &mut state {
+            state::reserve(state, &drafts, &mut specs, &tree, problems);
+        }
         let router = router(&routes?, &specs, &tree, problems);
         let subscriptions = subscriptions?;
         let mut warnings = Vec::new();
@@ -66,6 +71,7 @@ pub(super) fn config(tree: Node, kinds: &[&dyn Kind], problems: &Problems) -> Op
             connectors: drafts.into_iter().map(connectors::Draft::finish).collect::<Option<_>>()?,
             router: router?,
             subscriptions: subscriptions.into_iter().map(|(_, each)| each).collect::<Option<_>>()?,
+            state,
             shutdown: shutdown?,
             warnings,
             written: Node::plain(""),
@@ -96,6 +102,8 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
     let header_timeout = fields.duration("header_timeout", TIMEOUTS).or(default.header_timeout);
     let body_timeout = fields.duration("body_timeout", TIMEOUTS).or(default.body_timeout);
     let max_in_flight = fields.integer("max_in_flight", 1..=65_535).or(default.max_in_flight);
+    let sessions = fields.integer("sessions", 1..=10_000_000).or(default.sessions);
+    let retained = fields.integer("retained", 1..=10_000_000).or(default.retained);
     Some(Limits {
         connectors: connectors?,
         cursor: cursor?,
@@ -103,6 +111,8 @@ fn limits(fields: &mut Fields<'_>) -> Option<Limits> {
         header_timeout: header_timeout?,
         body_timeout: body_timeout?,
         max_in_flight: max_in_flight?,
+        sessions: sessions?,
+        retained: retained?,
     })
 }
 

@@ -105,7 +105,8 @@ impl Opening {
     }
 
     async fn subscribe(&self, start: Start) -> Result<Box<dyn Subscription>, ReadError> {
-        let request = SubscribeRequest { topics: self.topics.clone(), start, group: self.group.clone() };
+        let group = self.group.clone();
+        let request = SubscribeRequest { topics: self.topics.clone(), start, group, compacted: false };
         self.connector.subscribe(request).await
     }
 }

@@ -197,7 +197,7 @@ impl Snapshot {
         start: Start,
         group: Option<Str>,
     ) -> Result<OpenSource, (usize, ReadError)> {
-        let request = SubscribeRequest { topics: topics.clone(), start, group };
+        let request = SubscribeRequest { topics: topics.clone(), start, group, compacted: false };
         let patience = self.limits.connectors.publish_timeout;
         match timeout(patience, self.connectors[connector].connector.subscribe(request)).await {
             Ok(Ok(subscription)) => Ok(OpenSource { connector, topics, subscription }),

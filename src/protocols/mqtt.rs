@@ -3,8 +3,12 @@
 //!
 //! A connection is one task on one worker. What outlives it is its [`Session`](session::Session), a small record: the log is the queue.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
 
+use meshgate_api::message::Message;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -14,7 +18,13 @@ use super::{
     accept::Accepted,
     http::{Http, body::Budget},
 };
-use crate::{codec::mqtt::Framing, config::MqttListener, gateway::Gateway, shutdown::Drain};
+use crate::{
+    codec::mqtt::Framing,
+    config::MqttListener,
+    gateway::Gateway,
+    shutdown::Drain,
+    state::{Follow, State},
+};
 
 mod aliases;
 mod connection;
@@ -24,6 +34,8 @@ mod inbound;
 mod outbound;
 mod outcome;
 mod pending;
+mod record;
+mod recording;
 mod retained;
 mod session;
 mod sessions;
@@ -59,13 +71,14 @@ impl fmt::Debug for Mqtt {
 }
 
 impl Mqtt {
-    /// The listener's state beside that of `http`, with which it shares what is bounded. Must be called within a runtime, in which
-    /// sessions expire and wills are published.
+    /// The listener beside `http`, with which it shares what is bounded; what outlives its connections is kept in `state`. Must be called
+    /// within a runtime, in which sessions expire and wills are published.
     #[must_use]
-    pub fn new(http: &Http, settings: MqttListener) -> Self {
+    pub fn new(http: &Http, settings: MqttListener, state: Arc<dyn State>) -> Self {
         let (gateway, drain) = (http.gateway.clone(), http.drain.clone());
-        let retained = Arc::<Retained>::default();
-        let sessions = Sessions::start(gateway.clone(), retained.clone());
+        let retained = Arc::new(Retained::new(state.clone()));
+        let sessions = Sessions::start(gateway.clone(), retained.clone(), state.clone());
+        state.begin(Arc::new(Records { sessions: Arc::downgrade(&sessions), retained: retained.clone() }));
         let (in_flight, settings) = (http.in_flight.clone(), Arc::new(settings));
         Self { gateway, in_flight, drain, sessions, retained, settings }
     }
@@ -83,6 +96,11 @@ impl Mqtt {
         }
     }
 
+    /// All connections have ended, and none will come.
+    pub async fn leave(&self) {
+        self.sessions.leave().await;
+    }
+
     fn framing(&self) -> Framing {
         Framing { maximum: self.settings.max_packet }
     }
@@ -95,6 +113,23 @@ impl Mqtt {
         match Box::pin(connection).await {
             Ok(end) => tracing::debug!("an MQTT connection ended: {end}"),
             Err(problem) => tracing::debug!(%problem, "an MQTT connection broke"),
+        }
+    }
+}
+
+/// Who is told of the records of `state`.
+struct Records {
+    sessions: Weak<Sessions>,
+    retained: Arc<Retained>,
+}
+
+impl Follow for Records {
+    fn apply(&self, key: &str, record: Option<&Message>) {
+        match (key.split_once('/'), self.sessions.upgrade()) {
+            (Some(("retained", topic)), _) => self.retained.apply(topic, record),
+            (Some(("session", client_id)), Some(sessions)) => sessions.apply(client_id, record),
+            (Some(("replica", replica)), Some(sessions)) => sessions.hear(replica, record.is_some()),
+            _ => tracing::debug!(key, "the state has a record that this version does not know"),
         }
     }
 }

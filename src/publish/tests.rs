@@ -122,6 +122,7 @@ fn gateway(second_required: bool, answers: [&[Option<Outcome>]; 2]) -> (Arc<Gate
         capabilities: CAPABILITIES,
         topic_naming: |topic| Ok(topic.into()),
         optional_topic_naming: |topic| Ok(topic.into()),
+        reserved: None,
     };
     let router = Router::compile(&[route], &[spec("first"), spec("second")]).expect("the route is good");
     let connectors = answers.map(|answers| {

@@ -156,7 +156,7 @@ impl Compiling<'_> {
         let template = self.template(place, &to.topic, pattern)?;
         let connector = connector?;
         let naming = if self.is_required(to) { connector.topic_naming } else { connector.optional_topic_naming };
-        match Topic::new(template, pattern?, naming) {
+        match Topic::new(template, pattern?, naming, connector.reserved.clone()) {
             Ok(topic) => Some(topic),
             Err(error) => {
                 self.problem(place, error);

@@ -1,7 +1,10 @@
 //! Routes as the configuration writes them: plain data, nothing checked yet.
 
-use meshgate_api::connector::{Capabilities, ContentMode, Options, Order};
-use meshgate_api::topic::TopicNaming;
+use meshgate_api::{
+    Str,
+    connector::{Capabilities, ContentMode, Options, Order},
+    topic::TopicNaming,
+};
 
 /// One entry of `routes`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -71,4 +74,6 @@ pub struct ConnectorSpec {
     pub topic_naming: TopicNaming,
     /// The same for destinations that are not required.
     pub optional_topic_naming: TopicNaming,
+    /// A topic that is the gateway's own: no route may have it.
+    pub reserved: Option<Str>,
 }

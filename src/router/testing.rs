@@ -37,6 +37,7 @@ pub(super) fn connectors() -> Vec<ConnectorSpec> {
         capabilities: Capabilities { keys, ..all },
         topic_naming,
         optional_topic_naming: if name == "mqtt" { plain } else { topic_naming },
+        reserved: None,
     };
     vec![connector("memory", true, plain), connector("kafka", true, kafka), connector("mqtt", false, mqtt)]
 }

@@ -19,6 +19,7 @@ use super::{
 
 /// Topics that begin so belong to the broker: no template reads them.
 const INTERNAL: &str = "__";
+const RESERVED: &str = "the gateway keeps its `state` in that topic";
 
 #[derive(Clone, Debug)]
 pub(super) struct Topic {
@@ -27,6 +28,8 @@ pub(super) struct Topic {
     /// The name, where the template has no placeholder.
     literal: Option<Str>,
     mould: Mould,
+    /// The gateway's own, which no event comes to.
+    reserved: Option<Str>,
 }
 
 /// Why an event has no topic here.
@@ -44,10 +47,18 @@ pub(super) enum Narrowed {
 }
 
 impl Topic {
-    pub(super) fn new(template: Template, pattern: &Pattern, naming: TopicNaming) -> Result<Self, String> {
+    pub(super) fn new(
+        template: Template,
+        pattern: &Pattern,
+        naming: TopicNaming,
+        reserved: Option<Str>,
+    ) -> Result<Self, String> {
         let mould = Mould::new(&template, pattern, naming)?;
         let literal = template.literal().and_then(|_| mould.literal()).map(|name| lasting(name));
-        Ok(Self { template, naming, literal, mould })
+        if literal.is_some() && literal == reserved {
+            return Err(RESERVED.into());
+        }
+        Ok(Self { template, naming, literal, mould, reserved })
     }
 
     /// The topic as the broker names it.
@@ -58,6 +69,9 @@ impl Topic {
         let mut topic = String::with_capacity(64);
         self.template.render_into(scene, &mut topic).map_err(NoTopic::Missing)?;
         match (self.naming)(&topic) {
+            Ok(name) if self.reserved.as_deref() == Some(&*name) => {
+                Err(NoTopic::Illegal { why: RESERVED.into(), topic: topic.into() })
+            }
             Ok(name) => Ok(made(&name)),
             Err(why) => Err(NoTopic::Illegal { why, topic: topic.into() }),
         }
@@ -93,8 +107,15 @@ impl Topic {
         let pieces: Vec<_> = self.template.parts().iter().flat_map(|part| fixed(part, pattern, meeting)).collect();
         let literals = cast(&pieces, self.naming).ok()?;
         match &literals[..] {
-            [name] => (!name.starts_with(INTERNAL)).then(|| Narrowed::Name(name.clone())),
-            _ => TopicPattern::new(literals).map(Narrowed::Pattern),
+            [name] if name.starts_with(INTERNAL) || self.reserved.as_ref() == Some(name) => None,
+            [name] => Some(Narrowed::Name(name.clone())),
+            _ => {
+                let pattern = TopicPattern::new(literals)?;
+                Some(Narrowed::Pattern(match &self.reserved {
+                    Some(reserved) => pattern.without(reserved.clone()),
+                    None => pattern,
+                }))
+            }
         }
     }
 }

@@ -24,6 +24,7 @@ mod pulsar;
 mod quickstart;
 mod readme;
 mod reload;
+mod replicas;
 mod serve;
 mod subscribe;
 mod traces;

@@ -38,6 +38,11 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
     /// Starts to read.
     async fn subscribe(&self, request: SubscribeRequest) -> Result<Box<dyn Subscription>, ReadError>;
 
+    /// Whether the topic keeps the last record of each key, however old, as its broker says.
+    async fn compaction(&self, _topic: &str) -> Result<Compaction, ReadError> {
+        Ok(Compaction::Unknown)
+    }
+
     /// How it is. Cheap: opens nothing and waits for nothing.
     fn health(&self) -> Health;
 
@@ -58,6 +63,17 @@ pub trait Connector: fmt::Debug + Send + Sync + 'static {
 
     /// Sends what is queued, ends the readers and closes, before `deadline`; says how many events stayed unanswered.
     async fn shutdown(&self, deadline: Instant) -> usize;
+}
+
+/// Whether a topic keeps the last record of each key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compaction {
+    /// It does, and forgets nothing else that is younger.
+    Compacted,
+    /// It does not: how it is set, and what it should be.
+    Not(String),
+    /// The broker does not say.
+    Unknown,
 }
 
 /// What a kind of broker can do. Validation and every reader ask it.

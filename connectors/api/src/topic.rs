@@ -76,13 +76,21 @@ impl Interests {
 pub struct TopicPattern {
     /// What is before the first hole, between holes, and after the last: at least two.
     literals: Vec<Str>,
+    /// A topic that does not fit, whatever it is called.
+    except: Option<Str>,
 }
 
 impl TopicPattern {
     /// The texts around the holes, in order: `["orders.", ""]` is `orders.` and then anything. `None` without a hole.
     #[must_use]
     pub fn new(literals: Vec<Str>) -> Option<Self> {
-        (literals.len() >= 2).then_some(Self { literals })
+        (literals.len() >= 2).then_some(Self { literals, except: None })
+    }
+
+    /// The same, without this topic.
+    #[must_use]
+    pub fn without(self, topic: Str) -> Self {
+        Self { except: Some(topic), ..self }
     }
 
     /// What all topics that fit begin with.
@@ -102,7 +110,7 @@ impl TopicPattern {
                 None => return false,
             }
         }
-        rest.ends_with(&**last)
+        rest.ends_with(&**last) && self.except.as_deref() != Some(topic)
     }
 }
 

@@ -69,7 +69,7 @@ async fn try_join(
     start: Start,
     group: &str,
 ) -> Result<Box<dyn Subscription>, ReadError> {
-    let request = SubscribeRequest { topics, start, group: Some(group.into()) };
+    let request = SubscribeRequest { topics, start, group: Some(group.into()), compacted: false };
     timeout(PATIENCE, connector.subscribe(request)).await.expect("the answer comes in time")
 }
 

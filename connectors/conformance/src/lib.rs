@@ -179,7 +179,7 @@ pub async fn try_subscribe(
     topics: TopicSet,
     start: Start,
 ) -> Result<Box<dyn Subscription>, ReadError> {
-    let request = SubscribeRequest { topics, start, group: None };
+    let request = SubscribeRequest { topics, start, group: None, compacted: false };
     tokio::time::timeout(PATIENCE, connector.subscribe(request)).await.expect("the answer comes in time")
 }
 

@@ -10,7 +10,8 @@
 //! 5. `reader`: one reader, who follows `live` (one consumer for all) or has a `replay` of its own (`feed` and `decode` under both);
 //!    `identity`: whether its topics are still the same;
 //! 6. `group`: members share one consumer, which is one of the broker's consumer group; `coordinator`: what that group's coordinator says;
-//! 7. `native`: the calls into librdkafka that rdkafka does not offer.
+//! 7. `compaction`: whether a topic keeps the last record of each key;
+//! 8. `native`: the calls into librdkafka that rdkafka does not offer.
 //!
 //! *Confirmed* means: on all in-sync replicas. README.md tells what librdkafka does not do by itself.
 
@@ -19,8 +20,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use meshgate_api::{
     connector::{
-        Batch, Capabilities, Configured, Connector, Context, GroupFigures, Health, KeptHeaders, Kind, PublishAck,
-        ReadError, SubscribeRequest, Subscription,
+        Batch, Capabilities, Compaction, Configured, Connector, Context, GroupFigures, Health, KeptHeaders, Kind,
+        PublishAck, ReadError, SubscribeRequest, Subscription,
     },
     group::Bounds,
     link::Link,
@@ -32,6 +33,7 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 
 mod bootstrap;
 mod client;
+mod compaction;
 pub mod config;
 mod coordinator;
 mod decode;
@@ -162,6 +164,10 @@ impl Connector for Kafka {
             return Ok(Box::new(self.groups.join(group, request).await?));
         }
         Ok(Box::new(self.reading.subscribe(request).await?))
+    }
+
+    async fn compaction(&self, topic: &str) -> Result<Compaction, ReadError> {
+        compaction::ask(&self.reading.clients, topic, self.context.limits.publish_timeout).await
     }
 
     fn health(&self) -> Health {

@@ -63,7 +63,7 @@ pub(super) fn draft<'k>(
     let can = kind.capabilities();
     let capabilities = configured.as_ref().map_or(can, |configured| configured.capabilities(can));
     let (topic_naming, optional_topic_naming) = (kind.topic_naming(), kind.optional_topic_naming());
-    let spec = ConnectorSpec { name: name.into(), capabilities, topic_naming, optional_topic_naming };
+    let spec = ConnectorSpec { name: name.into(), capabilities, topic_naming, optional_topic_naming, reserved: None };
     Some(Draft { spec, kind: Some(*kind), configured })
 }
 
@@ -89,5 +89,5 @@ fn unknown(name: &str) -> ConnectorSpec {
         durable: true,
     };
     let any: TopicNaming = |topic| Ok(topic.into());
-    ConnectorSpec { name: name.into(), capabilities, topic_naming: any, optional_topic_naming: any }
+    ConnectorSpec { name: name.into(), capabilities, topic_naming: any, optional_topic_naming: any, reserved: None }
 }

@@ -35,7 +35,7 @@ listeners:
   admin: { address: localhost:9 }
 limits:
   { publish_timeout: 500ms, in_flight: 1MiB, ring: 2MiB, readers: 3, reader_memory: 4MiB, topics: 5, cursor: 6KiB,
-    connections: 7, header_timeout: 8s, body_timeout: 9s, max_in_flight: 10, settled_window: 11 }
+    connections: 7, header_timeout: 8s, body_timeout: 9s, max_in_flight: 10, sessions: 12, retained: 13, settled_window: 11 }
 shutdown: { delay: 1s, grace: 1m }
 ",
     );
@@ -63,6 +63,8 @@ shutdown: { delay: 1s, grace: 1m }
         header_timeout: Duration::from_secs(8),
         body_timeout: Duration::from_secs(9),
         max_in_flight: 10,
+        sessions: 12,
+        retained: 13,
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.shutdown, Shutdown { delay: Duration::from_secs(1), grace: Duration::from_secs(60) });

@@ -4,7 +4,6 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     io,
-    num::NonZeroU16,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -23,18 +22,20 @@ use super::{
     farewell::linger,
     handshake::{Greeting, encoder},
     inbound::Inbound,
-    outbound::{Flows, Interrupted, Outbound, REST, refusal},
+    outbound::{Flows, Interrupted, Outbound, REST},
     pending::Pending,
-    session::{Session, Subscription, sends_retained},
-    sessions::Claim,
+    recording::Recording,
+    session::Session,
+    sessions::{Claim, Left},
 };
 use crate::{
-    codec::mqtt::{
-        Ack, AckKind, Disconnect, Encoder, Fault, Framing, Packet, Qos, Reason, Subscribe, Unsubscribe, Version, decode,
-    },
-    deliver::OpenError,
+    codec::mqtt::{Ack, AckKind, Disconnect, Encoder, Fault, Framing, Packet, Reason, Version, decode},
     shutdown::Drain,
+    state::Unstored,
 };
+
+mod changes;
+use changes::Change;
 
 /// Bytes that are read at once.
 const READ: usize = 64 << 10;
@@ -46,8 +47,6 @@ const IDLE: usize = 4 << 10;
 const ROUNDS: usize = 64;
 /// As many of them a change of what is read takes.
 const CHANGE: usize = 8;
-/// Subscriptions of one client, and filters of one SUBSCRIBE.
-const SUBSCRIPTIONS: usize = 1024;
 /// How long the last words may take.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
@@ -82,6 +81,7 @@ pub(super) struct Connection<S> {
     changing: Option<BoxFuture<'static, (Flows, Change)>>,
     /// A packet that waits for that.
     waiting: Option<Packet>,
+    recording: Recording,
     drain: Drain,
     /// Nothing more is taken: what was is answered.
     is_draining: bool,
@@ -95,13 +95,6 @@ pub(super) struct Connection<S> {
     alarm: Pin<Box<Sleep>>,
 }
 
-/// What has become of a change of what is read.
-enum Change {
-    Resumed,
-    Subscribed(Subscribe, Vec<Result<Subscription, (Reason, String)>>),
-    Unsubscribed(NonZeroU16, Vec<Reason>),
-}
-
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// Serves until one side ends it.
     pub(super) async fn begin(mqtt: Mqtt, stream: S, greeting: Greeting) -> io::Result<End> {
@@ -109,16 +102,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let connect = *connect;
         let encoder = encoder(&connect);
         let mut session = claim.earlier.take().unwrap_or_default();
-        session.will = connect.will;
-        let expiry = match connect.version {
-            Version::V5 => connect.session_expiry.unwrap_or(0),
-            Version::V3 if connect.clean_start => 0,
-            Version::V3 => u32::MAX,
-        };
+        let expiry = connect.lasting();
         let patience = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()) * 3 / 2);
         let now = Instant::now();
-        let mut outbound =
-            Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum, mqtt.retained.clone());
+        let mut outbound = Outbound::new(
+            encoder,
+            claim.client_id.clone(),
+            connect.receive_maximum,
+            claim.is_recorded(),
+            mqtt.retained.clone(),
+        );
         outbound.take_aliases(connect.topic_alias_maximum);
         outbound.resume(&mut session);
         let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
@@ -141,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             output: connack,
             changing: None,
             waiting: None,
+            recording: Recording::new(),
             patience,
             heard: now,
             begun: None,
@@ -184,6 +178,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if let Err(end) = self.move_packets(cx) {
             return Poll::Ready(end);
         }
+        while let Poll::Ready(stored) = self.poll_recording(cx) {
+            match stored {
+                Ok(answer) => self.output.extend_from_slice(&answer),
+                Err(problem) => {
+                    let detail = format!("the session cannot be stored: {problem}");
+                    return Poll::Ready(Fault::new(Reason::ServerBusy, detail).into());
+                }
+            }
+        }
         if self.is_draining && self.inbound.is_idle() {
             let detail = "the gateway is draining: connect again";
             return Poll::Ready(Fault::new(Reason::ServerShuttingDown, detail).into());
@@ -225,7 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 },
             };
             let is_change = matches!(packet, Packet::Subscribe(_) | Packet::Unsubscribe(_));
-            if is_change && self.changing.is_some() {
+            if is_change && (self.changing.is_some() || self.recording.owes_an_answer()) {
                 self.waiting = Some(packet);
                 break;
             }
@@ -253,7 +256,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn take(&mut self, cx: &mut Context<'_>, packet: Packet) -> Result<(), End> {
         match packet {
             Packet::Publish(publish) => self.inbound.take(cx, publish, &self.session)?,
-            Packet::Ack(ack) => self.take_ack(&ack),
+            Packet::Ack(ack) => {
+                self.recording.note();
+                self.take_ack(&ack);
+            }
             Packet::Subscribe(subscribe) => self.subscribe(subscribe),
             Packet::Unsubscribe(unsubscribe) => self.unsubscribe(&unsubscribe),
             Packet::PingReq => self.encoder.ping_resp(&mut self.output),
@@ -291,97 +297,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    fn subscribe(&mut self, subscribe: Subscribe) {
-        let mut flows = self.take_flows();
-        let (gateway, mut present) = (self.mqtt.gateway.clone(), self.session.subscriptions.clone());
-        let changing = async move {
-            let mut results = Vec::with_capacity(subscribe.filters.len());
-            for asked in &subscribe.filters {
-                let is_known = || present.iter().any(|known| known.text == asked.filter);
-                let result = match Subscription::new(asked, subscribe.identifier) {
-                    Err(problem) => Err((Reason::TopicFilterInvalid, problem.to_string())),
-                    Ok(_) if results.len() >= SUBSCRIPTIONS || present.len() >= SUBSCRIPTIONS && !is_known() => {
-                        Err((Reason::QuotaExceeded, format!("a client has at most {SUBSCRIPTIONS} subscriptions")))
-                    }
-                    Ok(new) => {
-                        let opened = flows.subscribe(&gateway, &present, &new).await;
-                        opened.map(|()| new).map_err(|problem: OpenError| (refusal(&problem), problem.to_string()))
-                    }
-                };
-                if let Ok(new) = &result {
-                    present.retain(|known: &Subscription| known.text != new.text);
-                    present.push(new.clone());
-                }
-                results.push(result);
-            }
-            (flows, Change::Subscribed(subscribe, results))
-        };
-        self.changing = Some(changing.boxed());
-    }
-
-    fn unsubscribe(&mut self, unsubscribe: &Unsubscribe) {
-        let subscriptions = &mut self.session.subscriptions;
-        let reasons = unsubscribe.filters.iter().map(|filter| {
-            let before = subscriptions.len();
-            subscriptions.retain(|subscription| subscription.text != *filter);
-            if subscriptions.len() < before { Reason::Success } else { Reason::NoSubscriptionExisted }
-        });
-        let change = Change::Unsubscribed(unsubscribe.packet, reasons.collect());
-        let left = subscriptions.clone();
-        let mut flows = self.take_flows();
-        let changing = async move {
-            flows.keep(&left).await;
-            (flows, change)
-        };
-        self.changing = Some(changing.boxed());
-    }
-
-    /// Takes them away to change them; where they stood is known meanwhile.
-    fn take_flows(&mut self) -> Flows {
-        let positions = self.outbound.flows.positions();
-        self.session.after = positions.or(self.session.after.take());
-        std::mem::take(&mut self.outbound.flows)
-    }
-
-    /// Takes the flows back once they have changed, and says so.
-    fn finish_change(&mut self, cx: &mut Context<'_>) {
-        let Some(Poll::Ready((flows, change))) = self.changing.as_mut().map(|changing| changing.poll_unpin(cx)) else {
-            return;
-        };
-        self.changing = None;
-        self.outbound.flows = flows;
-        match change {
-            Change::Resumed => {}
-            Change::Unsubscribed(packet, reasons) => self.encoder.unsub_ack(&mut self.output, packet, &reasons),
-            Change::Subscribed(subscribe, results) => {
-                let (mut reasons, mut details) = (Vec::new(), Vec::new());
-                for (asked, result) in subscribe.filters.iter().zip(results) {
-                    match result {
-                        Err((reason, detail)) => {
-                            reasons.push(reason);
-                            details.push(format!("{}: {detail}", asked.filter));
-                        }
-                        Ok(subscription) => {
-                            reasons.push(granted(subscription.qos));
-                            let was_there = self.session.put(subscription.clone());
-                            if subscription.group.is_none() && sends_retained(asked, was_there) {
-                                self.outbound.want_retained(&subscription);
-                            }
-                        }
-                    }
-                }
-                self.encoder.sub_ack(&mut self.output, subscribe.packet, &reasons, &details.join("; "));
-            }
-        }
-    }
-
     /// Writes what the client is to get, as long as it takes it. Whether there was anything.
     fn deliver(&mut self, cx: &mut Context<'_>) -> bool {
         let mut has_delivered = false;
         while self.output.len() < WRITE {
             match self.outbound.write_next(cx, &mut self.output, &mut self.session) {
                 Poll::Pending => break,
-                Poll::Ready(Ok(())) => has_delivered = true,
+                Poll::Ready(Ok(())) => {
+                    self.recording.note();
+                    has_delivered = true;
+                }
                 Poll::Ready(Err(interrupted)) => {
                     self.read_again(&interrupted);
                     return true;
@@ -468,7 +393,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 let detail = "a packet did not come whole within limits.body_timeout";
                 return Poll::Ready(Fault::new(Reason::ImplementationSpecific, detail).into());
             }
-            let Some(next) = silent.into_iter().chain(held).chain(whole).min() else { return Poll::Pending };
+            let recording = self.recording.deadline(&self.claim);
+            if recording.is_some_and(|deadline| deadline <= now) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let Some(next) = silent.into_iter().chain(held).chain(whole).chain(recording).min() else {
+                return Poll::Pending;
+            };
             if self.alarm.deadline() != next {
                 self.alarm.as_mut().reset(next);
             }
@@ -491,33 +423,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         if !matches!(end, End::Lost(_)) && !matches!(tokio::time::timeout(CLOSING_TIME, last).await, Ok(Ok(()))) {
             tracing::debug!("an MQTT client has not heard why its connection ended");
         }
-        if let Some(changing) = self.changing.take() {
-            drop(changing);
-        }
-        let after = self.outbound.flows.positions();
-        self.session.after = after.or(self.session.after.take());
-        if let Some(after) = &mut self.session.after {
-            self.session.window.hold_back(after);
-        }
-        let mut expiry = self.expiry;
+        let after = self.after();
+        let mut left = Left { expiry: self.expiry, has_will: true, is_draining: self.is_draining };
         if let End::ByClient(Disconnect { reason, session_expiry }) = end {
-            if *reason == Reason::Success {
-                self.session.will = None; // [MQTT-3.14.4-3]
-            }
-            expiry = session_expiry.unwrap_or(expiry);
+            left.has_will = *reason != Reason::Success; // [MQTT-3.14.4-3]
+            left.expiry = session_expiry.unwrap_or(self.expiry);
         }
-        self.claim.park(self.session, expiry);
+        self.claim.park(&self.session, after.as_ref(), left).await;
         if matches!(end, End::Fault(_)) {
             linger(&mut self.stream).await;
         }
     }
-}
 
-fn granted(qos: Qos) -> Reason {
-    match qos {
-        Qos::AtMostOnce => Reason::Success,
-        Qos::AtLeastOnce => Reason::GrantedQos1,
-        Qos::ExactlyOnce => Reason::GrantedQos2,
+    /// Where reading goes on for who has this session next.
+    fn after(&mut self) -> Option<Cursor> {
+        let mut after = self.outbound.flows.positions().or_else(|| self.session.after.clone());
+        if let Some(after) = &mut after {
+            self.session.window.hold_back(after);
+        }
+        after
+    }
+
+    /// Writes where the session stands, if it is time. Ready with what is to be said once that is stored.
+    fn poll_recording(&mut self, cx: &mut Context<'_>) -> Poll<Result<BytesMut, Unstored>> {
+        let Self { recording, claim, session, outbound, .. } = self;
+        let earlier = session.after.clone();
+        recording.poll(cx, claim, session, || outbound.flows.positions().or(earlier))
     }
 }
 

@@ -10,7 +10,12 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::{Mqtt, RECEIVE_MAXIMUM, TOPIC_ALIASES, farewell::linger, pending::Pending, sessions::Claim};
+use super::{
+    Mqtt, RECEIVE_MAXIMUM, TOPIC_ALIASES,
+    farewell::linger,
+    pending::Pending,
+    sessions::{Claim, Unclaimed},
+};
 use crate::{
     codec::mqtt::{
         ConnAck, Connect, Encoder, Fault, Reason, TooLarge, Version, decode_connect, encode_refusal, said_version,
@@ -85,7 +90,15 @@ async fn let_in(mqtt: &Mqtt, connect: &Connect) -> Result<(Claim, BytesMut), Fau
     let too_large =
         |TooLarge| Fault::new(Reason::PacketTooLarge, "CONNACK is larger than the client's maximum packet size");
     encoder.conn_ack(&mut out, &connack).map_err(too_large)?; // before there is a session
-    let claim = mqtt.sessions.claim(client_id, connect.clean_start).await;
+    let is_assigned = connack.assigned_client_id.is_some();
+    let claim = mqtt.sessions.claim(client_id, connect, is_assigned).await.map_err(|problem| {
+        tracing::warn!("an MQTT client is refused: {problem}");
+        let reason = match problem {
+            Unclaimed::Full => Reason::QuotaExceeded,
+            Unclaimed::Unstored(_) | Unclaimed::Contended => Reason::ServerUnavailable,
+        };
+        Fault::new(reason, problem.to_string())
+    })?;
     connack.session_present = claim.earlier.is_some();
     out.clear();
     encoder.conn_ack(&mut out, &connack).map_err(too_large)?;

@@ -23,6 +23,7 @@ use super::{
     Mqtt, RECEIVE_MAXIMUM, TOPIC_ALIASES,
     connection::End,
     outcome::{Answer, answer},
+    retained::Retained,
     session::Session,
     will,
 };
@@ -62,13 +63,11 @@ struct Unanswered {
     begun: Instant,
     /// How often it came again meanwhile, of QoS 2.
     again: u16,
-    /// To be retained once it is stored.
-    retain: Option<Arc<Message>>,
     state: State,
 }
 
 enum State {
-    Under(BoxFuture<'static, Receipts>),
+    Under(BoxFuture<'static, Outcome>),
     Known(Outcome),
     /// It is no publish of its own: what is said of it is known.
     Told(Reason, &'static str),
@@ -120,28 +119,42 @@ impl Inbound {
         let retains = publish.retain;
         let submission = self.submission(publish, session);
         let retain = submission.as_ref().ok().filter(|_| retains).cloned();
+        if let Some(message) = &retain
+            && let Some(detail) = self.is_full_for(message)
+        {
+            self.push(packet, qos, State::Known(Outcome::unavailable(Unavailability::ClientLimit, detail)));
+            return Ok(());
+        }
         let Some(share) = Share::of(&self.mqtt.in_flight, OVERHEAD + size) else {
             let detail = "as much as `limits.in_flight` allows is being published already";
             let outcome = Outcome::unavailable(Unavailability::ClientLimit, detail);
-            self.push(packet, qos, None, State::Known(outcome));
+            self.push(packet, qos, State::Known(outcome));
             return Ok(());
         };
-        let gateway = self.mqtt.gateway.clone();
+        let (gateway, retained) =
+            (self.mqtt.gateway.clone(), retain.map(|message| (message, self.mqtt.retained.clone())));
         let submissions = SmallVec::from_iter([submission]);
-        let mut under = async move { gateway.publish(Listener::Mqtt, submissions, share).await }.boxed();
+        let mut under = async move {
+            let outcome = outcome(&gateway.publish(Listener::Mqtt, submissions, share).await);
+            match retained {
+                Some((message, retained)) => retain_too(outcome, &message, &retained).await,
+                None => outcome,
+            }
+        }
+        .boxed();
         let state = match under.poll_unpin(cx) {
-            Poll::Ready(receipts) => State::Known(outcome(&receipts)),
+            Poll::Ready(outcome) => State::Known(outcome),
             Poll::Pending => State::Under(under),
         };
-        self.push(packet, qos, retain, state);
+        self.push(packet, qos, state);
         Ok(())
     }
 
-    fn push(&mut self, packet: Option<NonZeroU16>, qos: Qos, retain: Option<Arc<Message>>, state: State) {
+    fn push(&mut self, packet: Option<NonZeroU16>, qos: Qos, state: State) {
         if let Some(packet) = packet {
             self.numbers.insert(packet, self.answered + self.unanswered.len() as u64);
         }
-        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), again: 0, retain, state });
+        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), again: 0, state });
     }
 
     /// Whether a PUBLISH has been taken before, and is to be acknowledged only.
@@ -164,8 +177,16 @@ impl Inbound {
             (_, Version::V5) => (Reason::PacketIdentifierInUse, "a publish of QoS 2 has it that is not released"),
             (_, Version::V3) => return Ok(false), // which has no word for it
         };
-        self.push(Some(packet), publish.qos, None, State::Told(reason, detail));
+        self.push(Some(packet), publish.qos, State::Told(reason, detail));
         Ok(true)
+    }
+
+    /// Why the message cannot be retained.
+    fn is_full_for(&self, message: &Message) -> Option<&'static str> {
+        let most = self.mqtt.gateway.now().limits.retained;
+        let is_removal = message.event.data.as_ref().is_none_or(|data| data.is_empty());
+        let has_room = message.channel.as_ref().is_some_and(|topic| self.mqtt.retained.has_room(topic, most));
+        (!is_removal && !has_room).then_some("as many messages as `limits.retained` allows are retained already")
     }
 
     /// The topic, which an alias may stand for (section 3.3.2.3.4).
@@ -215,7 +236,7 @@ impl Inbound {
             if let State::Under(under) = &mut first.state {
                 match under.poll_unpin(cx) {
                     Poll::Pending => return Ok(()),
-                    Poll::Ready(receipts) => first.state = State::Known(outcome(&receipts)),
+                    Poll::Ready(outcome) => first.state = State::Known(outcome),
                 }
             }
             let answer = match &first.state {
@@ -223,11 +244,6 @@ impl Inbound {
                 State::Known(outcome) => answer(self.encoder.version, outcome, self.mqtt.settings.acknowledge_rejected),
                 State::Told(reason, detail) => Answer::Ack(*reason, (*detail).to_owned()),
             };
-            if let (State::Known(Outcome::Stored(_)), Some(message)) = (&first.state, first.retain.take())
-                && let Some(topic) = &message.channel
-            {
-                self.mqtt.retained.set(topic, &message);
-            }
             match (first.packet, answer) {
                 (None, Answer::Ack(..) | Answer::Hold(_)) => {} // QoS 0: it is counted
                 (None, Answer::Close(detail)) => tracing::debug!("an event of QoS 0 is rejected: {detail}"),
@@ -283,6 +299,19 @@ impl Inbound {
             self.unconfirmed = self.unconfirmed.saturating_sub(1); // it may be of an earlier connection
         }
         self.encoder.ack(out, &Ack { kind: AckKind::PubComp, packet, reason }, "");
+    }
+}
+
+/// What is to be retained is confirmed when both are stored: the event, and what is retained.
+async fn retain_too(outcome: Outcome, message: &Message, retained: &Retained) -> Outcome {
+    let Some(topic) = message.channel.as_ref().filter(|_| matches!(outcome, Outcome::Stored(_))) else {
+        return outcome;
+    };
+    match retained.keep(topic, message).await {
+        Ok(()) => outcome,
+        Err(problem) => {
+            Outcome::unknown(format!("the event is stored, and whether it is retained is not known: {problem}"))
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub(super) struct Outbound {
     /// QoS 1 and 2 deliveries that may be unconfirmed.
     most: usize,
     pub(super) flows: Flows,
+    /// What is given to the client is to be in a record of the session.
+    is_recorded: bool,
     /// For a client that takes topic aliases.
     aliases: Option<Box<Aliases>>,
     store: Arc<Retained>,
@@ -186,11 +188,17 @@ pub(super) fn refusal(problem: &OpenError) -> Reason {
 }
 
 impl Outbound {
-    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16, store: Arc<Retained>) -> Self {
+    pub(super) fn new(
+        encoder: Encoder,
+        client_id: Str,
+        receive_maximum: u16,
+        is_recorded: bool,
+        store: Arc<Retained>,
+    ) -> Self {
         let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
         let (wanted, retained, at_once) = Default::default();
         let (flows, aliases) = Default::default();
-        Self { encoder, client_id, most, flows, aliases, store, wanted, retained, at_once, withheld: 0 }
+        Self { encoder, client_id, most, flows, is_recorded, aliases, store, wanted, retained, at_once, withheld: 0 }
     }
 
     /// The client takes topic aliases up to this one.
@@ -228,7 +236,10 @@ impl Outbound {
             return Poll::Ready(Ok(()));
         }
         let room = self.most.saturating_sub(session.window.unconfirmed());
-        if room == 0 || session.window.held() >= HELD && session.window.unconfirmed() > 0 {
+        if room == 0 || self.is_recorded && session.window.awaits_record() {
+            return Poll::Pending;
+        }
+        if session.window.held() >= HELD && session.window.unconfirmed() > 0 {
             return Poll::Pending;
         }
         if self.write_retained(out, session) {

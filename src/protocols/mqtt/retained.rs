@@ -1,30 +1,55 @@
-//! Messages that clients have asked to be retained: the last of each topic.
+//! Messages that clients have asked to be retained: the last of each topic. `state` keeps them, under the key `retained/{topic}`.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
+use futures::future::BoxFuture;
 use meshgate_api::{Str, message::Message};
 use parking_lot::RwLock;
 
 use crate::{
     codec::mqtt::{Version, Withheld, encode_event},
     router::ChannelFilter,
+    state::{State, Unstored},
 };
 
 /// All of them, by topic.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Retained {
+    state: Arc<dyn State>,
     by_topic: RwLock<BTreeMap<Str, Arc<Message>>>,
 }
 
 impl Retained {
-    /// Keeps a message in the place of an earlier one. One without a payload removes that.
-    pub(super) fn set(&self, topic: &Str, message: &Arc<Message>) {
-        let is_empty = message.event.data.as_ref().is_none_or(|data| data.is_empty());
-        if is_empty {
-            self.by_topic.write().remove(topic);
-        } else {
-            self.by_topic.write().insert(topic.clone(), message.clone());
+    pub(super) fn new(state: Arc<dyn State>) -> Self {
+        Self { state, by_topic: RwLock::default() }
+    }
+
+    /// Takes note of what the state has for a topic.
+    pub(super) fn apply(&self, topic: &str, message: Option<&Message>) {
+        let mut by_topic = self.by_topic.write();
+        match message {
+            None => drop(by_topic.remove(topic)),
+            Some(message) => {
+                let mut message = message.clone();
+                message.own_data(); // it may be a slice of something large
+                by_topic.insert(topic.into(), Arc::new(message));
+            }
         }
+    }
+
+    /// Whether another may be kept, where there may be `most`.
+    pub(super) fn has_room(&self, topic: &str, most: usize) -> bool {
+        let by_topic = self.by_topic.read();
+        by_topic.len() < most || by_topic.contains_key(topic)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_topic.read().len()
+    }
+
+    /// Keeps a message in the place of an earlier one. One without a payload removes that.
+    pub(super) fn keep(&self, topic: &Str, message: &Message) -> BoxFuture<'static, Result<(), Unstored>> {
+        self.state.put(format!("retained/{topic}").into(), message.clone())
     }
 
     /// Those of the filter's topics that have not expired.

@@ -6,7 +6,7 @@ use meshgate_api::{Str, cursor::Cursor};
 
 use super::window::Window;
 use crate::{
-    codec::mqtt::{Filter, Qos, RetainHandling, Will},
+    codec::mqtt::{Filter, Qos, RetainHandling},
     router::{ChannelError, ChannelFilter, ChannelFilters},
 };
 
@@ -20,8 +20,6 @@ pub(super) struct Session {
     pub(super) window: Window,
     /// QoS 2 publishes that were taken, and not released by the client.
     pub(super) unreleased: HashSet<u16>,
-    /// What is to be published when the connection ends otherwise than in order.
-    pub(super) will: Option<Will>,
 }
 
 /// One subscription.

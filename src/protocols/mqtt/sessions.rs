@@ -1,215 +1,122 @@
-//! Which client has which session: one connection at a time owns it, and while there is none it waits here until it expires.
+//! Which client has which session: one connection at a time owns it, at one replica, and while there is none it waits in `state`.
+//!
+//! Who takes a session writes a record with a higher epoch and reads the state as far as that. If then its own is the highest, the session
+//! is its own: the owner before, wherever it is, has seen it too, gives up, and writes where it stood.
 
 use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
-        },
-    },
-    task::{Context, Poll},
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
 use futures::task::AtomicWaker;
-
-use meshgate_api::Str;
+use meshgate_api::{Str, message::Message};
 use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
+use tokio::{sync::watch, time::timeout};
+use uuid::Uuid;
+
+use super::{
+    record::{self, Envelope, LeftWill, millis},
+    retained::Retained,
+};
+use crate::{
+    gateway::Gateway,
+    state::{State, Unstored},
 };
 
-use super::{retained::Retained, session::Session, will};
-use crate::{codec::mqtt::Will, gateway::Gateway};
+mod claim;
+mod expiry;
+mod known;
+pub(super) use claim::{Claim, Left, Unclaimed};
+use known::Known;
 
 /// How long an owner may take to give its session up.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two looks which sessions have expired.
-const PACE: Duration = Duration::from_millis(500);
 
-/// All sessions of this process, by client identifier.
-#[derive(Debug)]
+/// The sessions of all clients, as far as the state says of them.
 pub(super) struct Sessions {
     gateway: Arc<Gateway>,
     retained: Arc<Retained>,
-    by_client: Mutex<HashMap<Str, Entry>>,
+    state: Arc<dyn State>,
+    /// What this process is called in records.
+    replica: Str,
+    known: Mutex<Known>,
 }
 
-#[derive(Debug)]
-enum Entry {
-    /// A connection has it.
-    Owned(Arc<Ownership>),
-    Parked(Parked),
-}
-
-#[derive(Debug)]
-struct Parked {
-    session: Box<Session>,
-    /// `None`: never.
-    expires: Option<Instant>,
-    /// With the session's will.
-    will_at: Option<Instant>,
-}
-
-/// A connection's hold on a session.
+/// A connection's hold on a session, or that of somebody who ends it.
 #[derive(Debug)]
 struct Ownership {
     /// Somebody else wants it, and who is to be woken then.
     is_wanted: AtomicBool,
     waker: AtomicWaker,
     given_up: watch::Sender<bool>,
-}
-
-/// A session that a connection has. Dropping it ends the session.
-#[derive(Debug)]
-pub(super) struct Claim {
-    sessions: Arc<Sessions>,
-    pub(super) client_id: Str,
-    ownership: Arc<Ownership>,
-    /// What there was of it before.
-    pub(super) earlier: Option<Box<Session>>,
+    /// The owner before, at another replica, has written where it stood.
+    handed_over: watch::Sender<bool>,
+    /// What the state has of it is of somebody who had it before.
+    is_overwritten: AtomicBool,
 }
 
 impl Sessions {
-    /// None yet; must be called within a runtime.
-    pub(super) fn start(gateway: Arc<Gateway>, retained: Arc<Retained>) -> Arc<Self> {
-        let sessions = Arc::new(Self { gateway, retained, by_client: Mutex::default() });
-        let weak = Arc::downgrade(&sessions);
-        tokio::spawn(async move {
-            while let Some(sessions) = weak.upgrade() {
-                sessions.expire(Instant::now());
-                drop(sessions);
-                sleep(PACE).await;
-            }
-        });
+    /// Must be called within a runtime.
+    pub(super) fn start(gateway: Arc<Gateway>, retained: Arc<Retained>, state: Arc<dyn State>) -> Arc<Self> {
+        let replica = Str::from(Uuid::now_v7().simple().to_string());
+        let sessions = Arc::new(Self { gateway, retained, state, replica, known: Mutex::default() });
+        tokio::spawn(expiry::run(Arc::downgrade(&sessions)));
         sessions
     }
 
-    /// Makes a connection the owner of a client's session; who was it before is told, and waited for.
-    pub(super) async fn claim(self: &Arc<Self>, client_id: Str, clean_start: bool) -> Claim {
-        loop {
-            let owner = match self.take(&client_id, clean_start) {
-                Ok(claim) => return claim,
-                Err(owner) => owner,
-            };
-            let mut given_up = owner.given_up.subscribe();
-            owner.is_wanted.store(true, Release);
-            owner.waker.wake();
-            if timeout(PATIENCE, given_up.wait_for(|given_up| *given_up)).await.is_err() {
-                tracing::warn!(client = %client_id, "a connection does not give its session up: it is taken from it");
-                self.remove(&client_id, &owner);
+    /// Takes note of a record of a client.
+    pub(super) fn apply(&self, client_id: &str, record: Option<&Message>) {
+        let envelope = record.and_then(|record| record.event.data.as_ref()).map(|data| Envelope::read(data));
+        match envelope {
+            None => self.known.lock().remove(client_id),
+            Some(Ok(envelope)) => self.known.lock().apply(&self.replica, client_id, envelope),
+            Some(Err(problem)) => {
+                tracing::error!(client = client_id, "the record of a session cannot be read: {problem}")
             }
         }
     }
 
-    fn take(self: &Arc<Self>, client_id: &Str, clean_start: bool) -> Result<Claim, Arc<Ownership>> {
-        let mut by_client = self.by_client.lock();
-        let earlier = match by_client.get(client_id) {
-            Some(Entry::Owned(owner)) => return Err(owner.clone()),
-            Some(Entry::Parked(_)) => by_client.remove(client_id),
-            None => None,
-        };
-        let ownership = Arc::new(Ownership {
-            is_wanted: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-            given_up: watch::Sender::new(false),
-        });
-        by_client.insert(client_id.clone(), Entry::Owned(ownership.clone()));
-        drop(by_client);
-        let mut session = match earlier {
-            Some(Entry::Parked(parked)) => Some(parked.session),
-            _ => None,
-        };
-        if let Some(earlier) = session.take_if(|_| clean_start) {
-            self.end(client_id, *earlier); // the session ends, and with it the delay of its will [MQTT-3.1.3-9]
-        }
-        if let Some(session) = &mut session {
-            session.will = None;
-        }
-        Ok(Claim { sessions: self.clone(), client_id: client_id.clone(), ownership, earlier: session })
+    /// Takes note that a replica is there, or has gone.
+    pub(super) fn hear(&self, replica: &str, is_there: bool) {
+        self.known.lock().hear(replica, is_there);
     }
 
-    fn remove(&self, client_id: &Str, owner: &Arc<Ownership>) {
-        let mut by_client = self.by_client.lock();
-        if let Some(Entry::Owned(known)) = by_client.get(client_id)
-            && Arc::ptr_eq(known, owner)
-        {
-            by_client.remove(client_id);
-        }
+    /// How many clients are connected, and how many sessions wait for theirs.
+    pub(super) fn figures(&self) -> (usize, usize) {
+        self.known.lock().figures()
     }
 
-    /// A session is over: what its client has left is published.
-    fn end(&self, client_id: &Str, session: Session) {
-        if let Some(will) = session.will {
-            self.publish_will(client_id, will);
-        }
-    }
-
-    fn publish_will(&self, client_id: &Str, will: Will) {
-        let (gateway, retained) = (self.gateway.clone(), self.retained.clone());
-        tokio::spawn(will::publish(gateway, retained, client_id.clone(), will));
-    }
-
-    fn expire(&self, now: Instant) {
-        let mut by_client = self.by_client.lock();
-        let mut wills = Vec::new();
-        by_client.retain(|client_id, entry| {
-            let Entry::Parked(parked) = entry else { return true };
-            let has_expired = parked.expires.is_some_and(|expires| expires <= now);
-            if has_expired || parked.will_at.is_some_and(|will_at| will_at <= now) {
-                parked.will_at = None;
-                wills.extend(parked.session.will.take().map(|will| (client_id.clone(), will)));
+    /// Nothing more is done for sessions at this replica: others need not wait for it.
+    pub(super) async fn leave(&self) {
+        if self.state.is_shared() {
+            let left = self.state.put(replica_key(&self.replica), record::record(Vec::new()));
+            if !matches!(timeout(PATIENCE, left).await, Ok(Ok(()))) {
+                tracing::warn!("other replicas do not know yet that this one has gone");
             }
-            !has_expired
-        });
-        drop(by_client);
-        wills.into_iter().for_each(|(client_id, will)| self.publish_will(&client_id, will));
+        }
     }
 
-    /// Sessions that wait for their clients.
-    #[expect(dead_code, reason = "shown in /status, which is to come")]
-    pub(super) fn parked(&self) -> usize {
-        self.by_client.lock().values().filter(|entry| matches!(entry, Entry::Parked(_))).count()
+    async fn put(&self, client_id: &str, envelope: &Envelope) -> Result<(), Unstored> {
+        self.state.put(session_key(client_id), envelope.message()).await
+    }
+
+    async fn remove(&self, client_id: &str) -> Result<(), Unstored> {
+        self.state.put(session_key(client_id), record::record(Vec::new())).await
     }
 }
 
-impl Claim {
-    /// Ready when somebody else wants the session.
-    pub(super) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.ownership.waker.register(cx.waker());
-        if self.ownership.is_wanted.load(Acquire) { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// The connection has ended; the session lasts for so many seconds, `u32::MAX` for ever.
-    pub(super) fn park(self, session: Box<Session>, expiry: u32) {
-        let sessions = self.sessions.clone();
-        let mut by_client = sessions.by_client.lock();
-        let is_owner =
-            matches!(by_client.get(&self.client_id), Some(Entry::Owned(known)) if Arc::ptr_eq(known, &self.ownership));
-        if !is_owner {
-            return; // it was taken away
-        }
-        if expiry == 0 {
-            by_client.remove(&self.client_id);
-            drop(by_client);
-            return sessions.end(&self.client_id, *session);
-        }
-        let now = Instant::now();
-        let after = |seconds: u32| now + Duration::from_secs(seconds.into());
-        let will_at = session.will.as_ref().map(|will| after(will.delay));
-        let expires = (expiry != u32::MAX).then(|| after(expiry));
-        by_client.insert(self.client_id.clone(), Entry::Parked(Parked { session, expires, will_at }));
-        drop(by_client);
-        sessions.expire(now); // a will without a delay
-    }
+/// The key of a session's record.
+fn session_key(client_id: &str) -> Str {
+    format!("session/{client_id}").into()
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.sessions.remove(&self.client_id, &self.ownership);
-        self.ownership.given_up.send_replace(true);
+/// The key of a replica's record.
+fn replica_key(replica: &str) -> Str {
+    format!("replica/{replica}").into()
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions").field("replica", &self.replica).field("state", &self.state).finish_non_exhaustive()
     }
 }

@@ -15,15 +15,39 @@ use meshgate_api::{
     position::{Place, Position},
 };
 
+use serde::{Deserialize, Serialize};
+
+use super::record;
 use crate::{codec::mqtt::Publish, deliver::Confirmation};
 
+/// Packet identifiers that are given between two records of the session, at most.
+pub(super) const GIVEN: u16 = 8192;
+/// How many runs of packet identifiers are avoided that an owner may have given without saying so.
+const AVOIDED: usize = 4;
+
 /// Where an event stands.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct Spot {
     pub(super) connector: Str,
     pub(super) topic: Str,
     pub(super) partition: u32,
+    #[serde(with = "numbers")]
     pub(super) place: Place,
+}
+
+/// A place as its three numbers.
+mod numbers {
+    use meshgate_api::position::Place;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(place: &Place, to: S) -> Result<S::Ok, S::Error> {
+        (place.generation, place.offset, place.index).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Place, D::Error> {
+        let (generation, offset, index) = Deserialize::deserialize(from)?;
+        Ok(Place { generation, offset, index })
+    }
 }
 
 /// What the client gets of an event.
@@ -47,7 +71,8 @@ impl std::fmt::Debug for Origin {
 }
 
 /// How far a delivery is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 enum Stage {
     Sent,
     /// QoS 2: PUBREC has come.
@@ -72,6 +97,11 @@ pub(super) struct Window {
     /// By packet identifier, the number of a delivery.
     numbers: HashMap<NonZeroU16, u64>,
     last: u16,
+    /// How many were given since the session's last record.
+    given: u16,
+    /// Runs of [`GIVEN`] packet identifiers that an owner before may have given without saying so, by the last of each: the client may
+    /// still take them for what it knows.
+    avoided: Vec<u16>,
     /// Of an earlier connection: what was sent and has not been read again.
     earlier: HashMap<Spot, (NonZeroU16, bool)>,
 }
@@ -101,7 +131,10 @@ impl Window {
         let (packet, is_again) = match earlier {
             Some((_, true)) => return None,
             Some((packet, false)) => (packet, true),
-            None => (self.unused(), false),
+            None => {
+                self.given = self.given.saturating_add(1);
+                (self.unused(), false)
+            }
         };
         self.push(packet, Some(origin), Stage::Sent);
         Some((packet, is_again))
@@ -116,6 +149,7 @@ impl Window {
         loop {
             self.last = self.last.wrapping_add(1);
             if let Some(packet) = NonZeroU16::new(self.last)
+                && !self.avoided.iter().any(|last| last.wrapping_sub(self.last) < GIVEN)
                 && !self.numbers.contains_key(&packet)
                 && !self.earlier.values().any(|(known, _)| *known == packet)
             {
@@ -183,6 +217,58 @@ impl Window {
         at_once
     }
 
+    /// As a record has it.
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        let earlier = self.earlier.iter().map(|(spot, (packet, is_done))| Entry {
+            packet: *packet,
+            stage: if *is_done { Stage::Done } else { Stage::Sent },
+            at: Some(spot.clone()),
+            kept: None,
+        });
+        earlier.chain(self.sent.iter().filter_map(Entry::new)).collect()
+    }
+
+    /// The packet identifier that was given last, and the runs that are avoided.
+    pub(super) fn given(&self) -> (u16, Vec<u16>) {
+        (self.last, self.avoided.clone())
+    }
+
+    /// Whether so many were given that there is to be another record.
+    pub(super) fn wants_record(&self) -> bool {
+        self.given >= GIVEN / 4
+    }
+
+    /// Whether no more may be given until there is one: with those that were given while it is being stored it makes [`GIVEN`].
+    pub(super) fn awaits_record(&self) -> bool {
+        self.given >= GIVEN / 2
+    }
+
+    /// It is in a record that is being stored, which tells of so many.
+    pub(super) fn is_recorded(&mut self) -> u16 {
+        std::mem::take(&mut self.given)
+    }
+
+    /// That record was not stored.
+    pub(super) fn is_unrecorded(&mut self, given: u16) {
+        self.given = self.given.saturating_add(given);
+    }
+
+    /// Out of a record. One that is not final may lack what was given and confirmed after it.
+    pub(super) fn restore(entries: Vec<Entry>, last: u16, mut avoided: Vec<u16>, is_final: bool) -> Self {
+        let mut window = Self { last, ..Self::default() };
+        if !is_final {
+            window.last = last.wrapping_add(GIVEN);
+            avoided.push(window.last);
+            avoided.drain(..avoided.len().saturating_sub(AVOIDED));
+        }
+        window.avoided = avoided;
+        for entry in entries {
+            let kept = entry.kept.and_then(Kept::read).map(|publish| Origin::Kept(Box::new(publish)));
+            window.push(entry.packet, entry.at.map(Origin::Log).or(kept), entry.stage);
+        }
+        window
+    }
+
     /// All has been read again that could be: what is left has gone.
     pub(super) fn forget_earlier(&mut self) {
         self.earlier.clear();
@@ -207,6 +293,58 @@ impl Window {
                 set(after, spot, true);
             }
         }
+    }
+}
+
+/// A delivery as a record has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    packet: NonZeroU16,
+    stage: Stage,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Spot>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kept: Option<Kept>,
+}
+
+/// A message that is nowhere else.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Kept {
+    publish: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    subscriptions: Vec<u32>,
+}
+
+impl Entry {
+    /// `None`: the session needs not know of it, because a group gives it to another member.
+    fn new(Sent { packet, origin, stage }: &Sent) -> Option<Self> {
+        let entry = Self { packet: *packet, stage: *stage, at: None, kept: None };
+        match origin {
+            Some(Origin::Log(spot)) => Some(Self { at: Some(spot.clone()), ..entry }),
+            Some(Origin::Kept(publish)) if *stage == Stage::Sent => {
+                Some(Self { kept: Some(Kept::new(publish)), ..entry })
+            }
+            _ => (*stage == Stage::Released).then_some(entry),
+        }
+    }
+
+    /// Bytes of the message that is nowhere else.
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.publish.len())
+    }
+}
+
+impl Kept {
+    fn new(publish: &Publish) -> Self {
+        let mut publish = publish.clone();
+        let subscriptions = std::mem::take(&mut publish.properties.subscriptions); // only a server sends them
+        Self { publish: record::write(&publish), subscriptions }
+    }
+
+    fn read(self) -> Option<Publish> {
+        let mut publish = record::read(&self.publish)?;
+        publish.properties.subscriptions = self.subscriptions;
+        Some(publish)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::router::{
 fn parse(channels: &str, text: &str, naming: TopicNaming) -> (Pattern, Topic) {
     let pattern = Pattern::parse(channels).expect("a pattern");
     let template = Template::parse(text, Some(&pattern)).expect("a template");
-    let topic = Topic::new(template, &pattern, naming).expect("a topic");
+    let topic = Topic::new(template, &pattern, naming, None).expect("a topic");
     (pattern, topic)
 }
 
@@ -94,7 +94,7 @@ fn what_can_never_be_a_topic_is_refused() {
     let pattern = Pattern::parse("a/{x}").expect("a pattern");
     let topic = |text: &str| {
         let template = Template::parse(text, Some(&pattern)).expect("a template");
-        Topic::new(template, &pattern, kafka)
+        Topic::new(template, &pattern, kafka, None)
     };
     let longest = "x".repeat(249);
     assert!(topic("..").is_err());
@@ -129,7 +129,7 @@ proptest! {
                     let (Some(fit), Ok(template)) = (pattern.fit(&channel), Template::parse(text, Some(&pattern))) else {
                         continue;
                     };
-                    let topic = Topic::new(template, &pattern, naming).expect("a topic");
+                    let topic = Topic::new(template, &pattern, naming, None).expect("a topic");
                     let channel = Str::from(&*channel);
                     let event = Event { id: "7".into(), kind: "t".into(), ..Event::default() };
                     let scene = Scene { channel: &channel, fit: &fit, event: &event };

@@ -79,6 +79,7 @@ fn gateway(answers: &[Outcome]) -> (Arc<Gateway>, Arc<Scripted>) {
         capabilities: CAPABILITIES,
         topic_naming: |topic| Ok(topic.into()),
         optional_topic_naming: |topic| Ok(topic.into()),
+        reserved: None,
     };
     let router = Router::compile(&[route("sink"), route("dead")], &[spec]).expect("good routes");
     let connector = Arc::new(Scripted { answers: Mutex::new(answers.to_vec().into()), given: Mutex::default() });

@@ -397,4 +397,5 @@ def events():
         device.disconnect()
 
 
-globals()[sys.argv[1]]()
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

@@ -29,6 +29,8 @@ pub struct SubscribeRequest {
     pub start: Start,
     /// Share the flow with other members of this group.
     pub group: Option<Str>,
+    /// Of what is old the last record of each key will do. Where the broker can leave out the others, it may.
+    pub compacted: bool,
 }
 
 /// Where reading begins.
