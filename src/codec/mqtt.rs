@@ -17,7 +17,7 @@ mod properties;
 mod reader;
 mod reason;
 
-pub use decode::{decode, decode_connect};
+pub use decode::{decode, decode_connect, said_version};
 pub use encode::{ConnAck, Encoder, TooLarge, encode_refusal};
 pub use event::{Encoded, Sender, Withheld, decode_event, encode_event, is_of};
 pub use frame::{Frame, Framing, PacketType};
@@ -203,6 +203,14 @@ pub struct PublishProperties {
     pub subscriptions: Vec<u32>,
     /// The media type.
     pub content_type: Option<Str>,
+}
+
+impl PublishProperties {
+    /// Whether a payload is what the payload format indicator says of it.
+    #[must_use]
+    pub fn is_sound(&self, payload: &[u8]) -> bool {
+        self.is_text != Some(true) || std::str::from_utf8(payload).is_ok()
+    }
 }
 
 /// Which step of a delivery.

@@ -26,7 +26,9 @@ use crate::{
     state::{Follow, State},
 };
 
+mod aliases;
 mod connection;
+mod farewell;
 mod handshake;
 mod inbound;
 mod outbound;
@@ -42,7 +44,7 @@ mod will;
 mod window;
 
 use connection::{Connection, End};
-use handshake::{Greeting, greet};
+use handshake::greet;
 use retained::Retained;
 use sessions::Sessions;
 
@@ -106,8 +108,8 @@ impl Mqtt {
     async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(self, mut stream: S) {
         let patience = self.gateway.now().limits.header_timeout;
         let greeting = Box::pin(greet(&self, &mut stream, patience)).await;
-        let Some(Greeting { claim, connect, rest }) = greeting else { return };
-        let end = Connection::new(self, stream, *connect, claim, rest).serve().await;
+        let Some(greeting) = greeting else { return };
+        let end = Connection::new(self, stream, greeting).serve().await;
         tracing::debug!("an MQTT connection ended: {end}");
     }
 }

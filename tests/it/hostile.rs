@@ -18,6 +18,7 @@ use crate::harness::{
 };
 
 mod memory;
+mod mqtt;
 
 /// Short enough for a test, and long enough that a busy machine does not take it for the client's fault.
 const LIMITS: &str = "limits: { header_timeout: 1s, body_timeout: 2s, connections: 40, in_flight: 1MiB }";

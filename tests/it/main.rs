@@ -16,6 +16,7 @@ mod hostile;
 mod kafka;
 mod matrix;
 mod mqtt;
+mod mqtt_wire;
 mod origins;
 mod pages;
 mod publish;

@@ -23,6 +23,8 @@ pub const CORRELATION_HEADER: &str = "meshgate-correlation";
 pub const FORMAT_HEADER: &str = "meshgate-payload-format";
 /// See [`RESPONSE_HEADER`].
 pub const RETAIN_HEADER: &str = "meshgate-retain";
+/// A content type that is no media type, and so none of an event. See [`RESPONSE_HEADER`].
+pub const CONTENT_TYPE_HEADER: &str = "meshgate-content-type";
 /// The quality of service that a client of MQTT published with, where that is not 2. See [`RESPONSE_HEADER`].
 pub const QOS_HEADER: &str = "meshgate-qos";
 /// The client of MQTT that published it, where it does not want its own events back. See [`RESPONSE_HEADER`].
@@ -111,7 +113,8 @@ pub fn is_reserved_header(name: &str) -> bool {
 pub fn is_own_header(name: &str, value: &[u8]) -> bool {
     match name {
         HOPS_HEADER => is_hop_count(value),
-        RESPONSE_HEADER | CORRELATION_HEADER | FORMAT_HEADER | RETAIN_HEADER | QOS_HEADER | PUBLISHER_HEADER => true,
+        RESPONSE_HEADER | CORRELATION_HEADER | FORMAT_HEADER | CONTENT_TYPE_HEADER | RETAIN_HEADER | QOS_HEADER
+        | PUBLISHER_HEADER => true,
         _ => false,
     }
 }

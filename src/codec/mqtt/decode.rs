@@ -1,5 +1,6 @@
 //! Packets of clients, read.
 
+use bytes::Bytes;
 use meshgate_api::Str;
 
 use super::{
@@ -8,6 +9,9 @@ use super::{
     properties::{Of, Properties},
     reader::Reader,
 };
+
+/// Bytes of a CONNECT's body up to its protocol version.
+const SAYS_VERSION: usize = 7;
 
 /// Reads the first packet of a connection, which is CONNECT [MQTT-3.1.0-1]. With the fault comes the version in which it is to be told,
 /// if the client has said one: else the connection is closed without a word.
@@ -18,6 +22,14 @@ pub fn decode_connect(frame: Frame) -> Result<Connect, (Option<Version>, Fault)>
     let mut reader = Reader::new(frame.body);
     let version = version(&mut reader)?;
     connect(version, reader).map_err(|fault| (Some(version), fault))
+}
+
+/// The version that a CONNECT says which is not all there, as far as it is: in it a fault of the whole packet can be told.
+#[must_use]
+pub fn said_version(connect: &[u8]) -> Option<Version> {
+    let length = connect.get(1..)?.iter().take(4).position(|byte| byte & 0x80 == 0)? + 1;
+    let start = connect.get(1 + length..)?;
+    version(&mut Reader::new(Bytes::copy_from_slice(&start[..start.len().min(SAYS_VERSION)]))).ok()
 }
 
 /// Reads any later packet.
@@ -205,18 +217,18 @@ fn subscription(version: Version, filter: Str, options: u8) -> Result<Filter, Fa
         _ => return Err(Fault::protocol("the retain handling is 3")),
     };
     let no_local = options & 4 != 0;
-    check_filter(&filter)?;
+    check_filter(version, &filter)?;
     if no_local && filter.starts_with("$share/") {
         return Err(Fault::protocol("No Local with a shared subscription")); // [MQTT-3.8.3-4]
     }
     Ok(Filter { filter, qos, no_local, retain_as_published: options & 8 != 0, retain_handling })
 }
 
-/// Section 4.7.1: where wildcards may stand; and 4.8.2: what a shared subscription looks like.
-fn check_filter(filter: &str) -> Result<(), Fault> {
+/// Section 4.7.1: where wildcards may stand; and 4.8.2 of 5.0: what a shared subscription looks like. To 3.1.1 it is a filter like others.
+fn check_filter(version: Version, filter: &str) -> Result<(), Fault> {
     let invalid =
         |detail: &str| Err(Fault::new(Reason::TopicFilterInvalid, format!("the topic filter {filter:?}: {detail}")));
-    let plain = match filter.strip_prefix("$share/") {
+    let plain = match filter.strip_prefix("$share/").filter(|_| version == Version::V5) {
         None => filter,
         Some(shared) => match shared.split_once('/') {
             Some((group, _)) if group.is_empty() || group.contains(['+', '#']) => {
@@ -249,7 +261,7 @@ fn unsubscribe(version: Version, mut reader: Reader) -> Result<Unsubscribe, Faul
     let mut filters = Vec::new();
     while !reader.is_empty() {
         let filter = reader.text("a topic filter")?;
-        check_filter(&filter)?;
+        check_filter(version, &filter)?;
         filters.push(filter);
     }
     if filters.is_empty() {
@@ -262,15 +274,34 @@ fn unsubscribe(version: Version, mut reader: Reader) -> Result<Unsubscribe, Faul
 fn disconnect(version: Version, mut reader: Reader) -> Result<Disconnect, Fault> {
     let (mut reason, mut session_expiry) = (Reason::Success, None);
     if version == Version::V5 && !reader.is_empty() {
-        let may_be =
-            |reason: Reason| reason == Reason::Success || reason == Reason::DisconnectWithWill || reason.is_failure();
-        reason = self::reason(&mut reader, may_be)?;
+        reason = self::reason(&mut reader, may_disconnect)?;
         if !reader.is_empty() {
             session_expiry = Properties::read(&mut reader, Of::Disconnect)?.session_expiry;
         }
     }
     reader.end("DISCONNECT")?;
     Ok(Disconnect { reason, session_expiry })
+}
+
+/// Table 3-10: what clients may say; the other codes are for servers.
+fn may_disconnect(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Success
+            | Reason::DisconnectWithWill
+            | Reason::Unspecified
+            | Reason::MalformedPacket
+            | Reason::ProtocolError
+            | Reason::ImplementationSpecific
+            | Reason::TopicNameInvalid
+            | Reason::ReceiveMaximumExceeded
+            | Reason::TopicAliasInvalid
+            | Reason::PacketTooLarge
+            | Reason::MessageRateTooHigh
+            | Reason::QuotaExceeded
+            | Reason::AdministrativeAction
+            | Reason::PayloadFormatInvalid
+    )
 }
 
 /// Section 3.15.

@@ -42,12 +42,13 @@ pub struct ConnAck {
     pub response_information: Option<Str>,
 }
 
-/// A PUBLISH is larger than the client takes.
+/// A packet is larger than the client takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
-/// Refuses a CONNECT, in the version that the client has said. MQTT 3.1.1 has no word for many reasons: then nothing is written.
-pub fn encode_refusal(version: Version, reason: Reason, detail: &str, out: &mut BytesMut) {
+/// Refuses a CONNECT, in the version that the client has said; `maximum` is the largest packet that it takes. MQTT 3.1.1 has no word for
+/// many reasons: then nothing is written.
+pub fn encode_refusal(version: Version, reason: Reason, detail: &str, maximum: usize, out: &mut BytesMut) {
     match version {
         Version::V3 => {
             if let Some(code) = reason.connect_return_code() {
@@ -56,14 +57,26 @@ pub fn encode_refusal(version: Version, reason: Reason, detail: &str, out: &mut 
         }
         Version::V5 => {
             let mut properties = BytesMut::new();
-            put_property_text(&mut properties, 0x1F, detail);
-            put_header(out, CONNACK, 2 + variable_size(properties.len()) + properties.len());
-            out.put_slice(&[0, reason.code()]);
-            put_variable(out, properties.len());
-            out.put_slice(&properties);
+            let detail = shortened(detail);
+            if detail.len() + 12 <= maximum {
+                put_property_text(&mut properties, 0x1F, detail);
+            }
+            if LEAST_CONNACK <= maximum {
+                put_conn_ack(out, 0, reason, &properties);
+            }
         }
     }
 }
+
+fn put_conn_ack(out: &mut BytesMut, present: u8, reason: Reason, properties: &[u8]) {
+    put_header(out, CONNACK, 2 + variable_size(properties.len()) + properties.len());
+    out.put_slice(&[present, reason.code()]);
+    put_variable(out, properties.len());
+    out.put_slice(properties);
+}
+
+/// Bytes of a CONNACK of MQTT 5 without properties.
+const LEAST_CONNACK: usize = 5;
 
 const CONNACK: u8 = 0x20;
 const PUBLISH: u8 = 0x30;
@@ -73,12 +86,12 @@ const PINGRESP: u8 = 0xD0;
 const DISCONNECT: u8 = 0xE0;
 
 impl Encoder {
-    /// Lets a client in.
-    pub fn conn_ack(&self, out: &mut BytesMut, connack: &ConnAck) {
+    /// Lets a client in. Whatever else is not longer than that fits, too.
+    pub fn conn_ack(&self, out: &mut BytesMut, connack: &ConnAck) -> Result<(), TooLarge> {
         let present = u8::from(connack.session_present);
         if self.version == Version::V3 {
             out.put_slice(&[CONNACK, 2, present, 0]);
-            return;
+            return Ok(());
         }
         let mut properties = BytesMut::new();
         if let Some(seconds) = connack.session_expiry {
@@ -105,10 +118,11 @@ impl Encoder {
         if let Some(information) = &connack.response_information {
             put_property_text(&mut properties, 0x1A, information);
         }
-        put_header(out, CONNACK, 2 + variable_size(properties.len()) + properties.len());
-        out.put_slice(&[present, Reason::Success.code()]);
-        put_variable(out, properties.len());
-        out.put_slice(&properties);
+        if LEAST_CONNACK + variable_size(properties.len()) - 1 + properties.len() > self.maximum {
+            return Err(TooLarge);
+        }
+        put_conn_ack(out, present, Reason::Success, &properties);
+        Ok(())
     }
 
     /// An event. Its payload is copied, so that a socket gets many small ones in one go.
@@ -196,7 +210,11 @@ impl Encoder {
         let reason_string = self.reason_string(3 + codes.len(), detail);
         let properties = if reason_string.is_empty() { 0 } else { 3 + reason_string.len() };
         let around = if self.version == Version::V5 { variable_size(properties) } else { 0 };
-        put_header(out, first, 2 + around + properties + codes.len());
+        let length = 2 + around + properties + codes.len();
+        if 1 + variable_size(length) + length > self.maximum {
+            return; // as the standard has it of every packet [MQTT-3.1.2-25]; the question was larger
+        }
+        put_header(out, first, length);
         out.put_u16(packet.get());
         if self.version == Version::V5 {
             put_variable(out, properties);

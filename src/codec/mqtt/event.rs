@@ -16,8 +16,8 @@ use meshgate_api::{
     event::{self, Draft, Event, Value, check_attribute_name},
     json, media,
     message::{
-        CORRELATION_HEADER, FORMAT_HEADER, HOPS_HEADER, Headers, Message, PUBLISHER_HEADER, QOS_HEADER,
-        RESPONSE_HEADER, RETAIN_HEADER, is_hop_count, is_reserved_header,
+        CONTENT_TYPE_HEADER, CORRELATION_HEADER, FORMAT_HEADER, HOPS_HEADER, Headers, Message, PUBLISHER_HEADER,
+        QOS_HEADER, RESPONSE_HEADER, RETAIN_HEADER, is_hop_count, is_reserved_header,
     },
 };
 
@@ -75,7 +75,9 @@ pub fn decode_event(
     {
         event.extensions.push((Str::from_static(EXPIRY), Value::String(time)));
     }
+    let odd = content_type.clone().filter(|_| wrapped && event.datacontenttype.is_none());
     let mut headers = headers(properties, is_binary, retain);
+    headers.extend(odd.map(|odd| (Str::from_static(CONTENT_TYPE_HEADER), odd.into_bytes())));
     if qos < Qos::ExactlyOnce {
         let digit: &[u8] = if qos == Qos::AtMostOnce { b"0" } else { b"1" };
         headers.push((Str::from_static(QOS_HEADER), Bytes::from_static(digit)));
@@ -209,6 +211,7 @@ fn put_headers(headers: &Headers, properties: &mut PublishProperties) {
             CORRELATION_HEADER => {
                 properties.correlation = Some(value.clone()).filter(|data| data.len() <= LONGEST_TEXT);
             }
+            CONTENT_TYPE_HEADER if properties.content_type.is_none() => properties.content_type = text(),
             FORMAT_HEADER => properties.is_text = Some(**value == *b"1"),
             name if is_reserved_header(name) => {}
             _ => properties.user.extend(text().map(|text| (name.clone(), text))),

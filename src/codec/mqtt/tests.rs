@@ -224,12 +224,13 @@ fn what_the_standards_forbid_is_refused() {
         (V3, 0x82, "0001 0005 612f232f62 00", TopicFilterInvalid, "# before the end"),
         (V3, 0x82, "0001 0002 612b 00", TopicFilterInvalid, "+ beside a character"),
         (V3, 0x82, "0001 0000 00", TopicFilterInvalid, "an empty filter"),
-        (V3, 0x82, "0001 0008 2473686172652f67 00", TopicFilterInvalid, "a share without a filter"),
-        (V3, 0x82, "0001 0009 2473686172652f2f61 00", TopicFilterInvalid, "a share without a name"),
+        (V5, 0x82, "0001 00 0008 2473686172652f67 00", TopicFilterInvalid, "a share without a filter"),
+        (V5, 0x82, "0001 00 0009 2473686172652f2f61 00", TopicFilterInvalid, "a share without a name"),
         (V3, 0xA2, "0001", ProtocolError, "UNSUBSCRIBE of nothing"),
         (V3, 0xC0, "00", MalformedPacket, "PINGREQ with a body"),
         (V3, 0xE0, "00", MalformedPacket, "DISCONNECT with a body in 3.1.1"),
         (V5, 0xE0, "01", ProtocolError, "DISCONNECT with a reason of SUBACK"),
+        (V5, 0xE0, "8e", ProtocolError, "DISCONNECT with a server's reason"),
         (V5, 0xE0, "00 04 1c 0001 61", MalformedPacket, "a server reference of a client"),
         (V3, 0xF0, "", MalformedPacket, "AUTH in 3.1.1"),
         (V5, 0xF0, "80", ProtocolError, "AUTH with a reason of its own"),
@@ -270,13 +271,52 @@ fn answers_are_written_as_each_version_has_them() {
     assert_eq!(written(|out| v5.unsub_ack(out, packet, &[Reason::Success])), bytes("b0 04 0102 00 00"));
     assert_eq!(written(|out| v3.disconnect(out, Reason::ServerShuttingDown, "")), bytes(""));
     assert_eq!(written(|out| v5.disconnect(out, Reason::ServerShuttingDown, "")), bytes("e0 02 8b 00"));
-    assert_eq!(written(|out| encode_refusal(Version::V3, Reason::ServerBusy, "", out)), bytes("20 02 00 03"));
-    assert_eq!(written(|out| encode_refusal(Version::V3, Reason::MalformedPacket, "", out)), bytes(""));
-    assert_eq!(written(|out| encode_refusal(Version::V5, Reason::Banned, "", out)), bytes("20 06 00 8a 03 1f 0000"));
+    assert_eq!(written(|out| encode_refusal(Version::V3, Reason::ServerBusy, "", 99, out)), bytes("20 02 00 03"));
+    assert_eq!(written(|out| encode_refusal(Version::V3, Reason::MalformedPacket, "", 99, out)), bytes(""));
+    assert_eq!(
+        written(|out| encode_refusal(Version::V5, Reason::Banned, "", 99, out)),
+        bytes("20 06 00 8a 03 1f 0000")
+    );
     let connack = ConnAck { receive_maximum: 10, maximum_packet: 256, session_present: true, ..ConnAck::default() };
-    assert_eq!(written(|out| v3.conn_ack(out, &connack)), bytes("20 02 01 00"));
-    assert_eq!(written(|out| v5.conn_ack(out, &connack)), bytes("20 0b 01 00 08 21 000a 27 00000100"));
+    let let_in = |encoder: &Encoder| written(|out| encoder.conn_ack(out, &connack).expect("it fits"));
+    assert_eq!(let_in(&v3), bytes("20 02 01 00"));
+    assert_eq!(let_in(&v5), bytes("20 0b 01 00 08 21 000a 27 00000100"));
     assert_eq!(written(|out| v5.ping_resp(out)), bytes("d0 00"));
+}
+
+#[test]
+fn nothing_is_written_that_is_larger_than_the_client_takes() {
+    let mut out = BytesMut::new();
+    let of = |maximum| Encoder { maximum, ..encoder(Version::V5) };
+    let connack = ConnAck { receive_maximum: 10, maximum_packet: 256, ..ConnAck::default() };
+    assert_eq!(of(12).conn_ack(&mut out, &connack), Err(TooLarge));
+    of(12).disconnect(&mut out, Reason::Banned, "because of that");
+    assert_eq!(out.split(), bytes("e0 02 8a 00"));
+    let packet = NonZeroU16::MIN;
+    of(7).sub_ack(&mut out, packet, &[Reason::Success; 3], "");
+    assert_eq!(out, bytes(""));
+    of(8).sub_ack(&mut out, packet, &[Reason::Success; 3], "");
+    assert_eq!(out.split(), bytes("90 06 0001 00 00 00 00"));
+    assert_eq!(of(13).conn_ack(&mut out, &connack), Ok(()));
+    assert_eq!(out.split().len(), 13);
+    encode_refusal(Version::V5, Reason::Banned, "why", 5, &mut out);
+    assert_eq!(out.split(), bytes("20 03 00 8a 00"));
+    encode_refusal(Version::V5, Reason::Banned, "why", 4, &mut out);
+    assert_eq!(out, bytes(""));
+}
+
+#[test]
+fn a_version_is_known_before_the_whole_of_a_connect_is_there() {
+    assert_eq!(said_version(&bytes("10 ffffff7f 0004 4d515454 05")), Some(Version::V5));
+    assert_eq!(said_version(&bytes("10 ff7f 0004 4d515454 04 02")), Some(Version::V3));
+    for (hex, what) in [
+        ("10 ffffff7f 0004 4d515454", "not there yet"),
+        ("10 ffffff7f 0004 4d515455 05", "another protocol"),
+        ("10 ffffffff 0004 4d515454 05", "no length"),
+        ("10", "nothing"),
+    ] {
+        assert_eq!(said_version(&bytes(hex)), None, "{what}");
+    }
 }
 
 fn text() -> impl Strategy<Value = Str> {

@@ -13,21 +13,22 @@ use futures::{FutureExt, future::BoxFuture};
 use meshgate_api::{connector::Settlement, cursor::Cursor};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until},
 };
 
 use super::{
     Mqtt,
-    handshake::encoder,
+    farewell::linger,
+    handshake::{Greeting, encoder},
     inbound::Inbound,
-    outbound::{Flows, Interrupted, Outbound},
+    outbound::{Flows, Interrupted, Outbound, REST},
     pending::Pending,
     recording::Recording,
     session::Session,
     sessions::{Claim, Left},
 };
 use crate::{
-    codec::mqtt::{Ack, AckKind, Connect, Disconnect, Encoder, Fault, Framing, Packet, Reason, Version, decode},
+    codec::mqtt::{Ack, AckKind, Disconnect, Encoder, Fault, Framing, Packet, Reason, Version, decode},
     shutdown::Drain,
     state::Unstored,
 };
@@ -43,6 +44,8 @@ const WRITE: usize = 64 << 10;
 const IDLE: usize = 4 << 10;
 /// Rounds of one turn; then other tasks have theirs.
 const ROUNDS: usize = 64;
+/// As many of them a change of what is read takes.
+const CHANGE: usize = 8;
 /// How long the last words may take.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
 
@@ -83,20 +86,31 @@ pub(super) struct Connection<S> {
     is_draining: bool,
     /// One and a half times the keep alive.
     patience: Option<Duration>,
+    /// When the last whole packet came; and when one began that is not whole.
     heard: Instant,
+    begun: Option<Instant>,
+    /// When reading began that broke off.
+    resumed: Instant,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     /// On the heap once and for all: a future that keeps it by value has it in itself several times over.
-    pub(super) fn new(mqtt: Mqtt, stream: S, connect: Connect, mut claim: Claim, rest: BytesMut) -> Box<Self> {
+    pub(super) fn new(mqtt: Mqtt, stream: S, greeting: Greeting) -> Box<Self> {
+        let Greeting { connect, mut claim, connack, rest } = greeting;
         let encoder = encoder(&connect);
         let mut session = claim.earlier.take().unwrap_or_default();
         let expiry = connect.lasting();
         let patience = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()) * 3 / 2);
         let now = Instant::now();
-        let mut outbound =
-            Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum, claim.is_recorded());
+        let mut outbound = Outbound::new(
+            encoder,
+            claim.client_id.clone(),
+            connect.receive_maximum,
+            claim.is_recorded(),
+            mqtt.retained.clone(),
+        );
+        outbound.take_aliases(connect.topic_alias_maximum);
         outbound.resume(&mut session);
         let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
         let budget = mqtt.in_flight.clone();
@@ -115,31 +129,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             outbound,
             input: rest,
             pending: Pending::new(budget),
-            output: BytesMut::new(),
+            output: connack,
             changing: None,
             waiting: None,
             recording: Recording::new(),
             patience,
             heard: now,
+            begun: None,
+            resumed: now,
         })
     }
 
     /// Serves until one side ends it.
     pub(super) async fn serve(mut self: Box<Self>) -> End {
-        self.resume();
+        self.resume(Duration::ZERO);
         let end = self.run().await;
         Box::pin(self.close(&end)).await;
         end
     }
 
-    /// Opens what an earlier connection of the session has left to be read.
-    fn resume(&mut self) {
+    /// Opens what an earlier connection of the session has left to be read, after a `rest`.
+    fn resume(&mut self, rest: Duration) {
         if self.session.subscriptions.is_empty() {
             return;
         }
         let (gateway, subscriptions) = (self.mqtt.gateway.clone(), self.session.subscriptions.clone());
         let after = self.session.after.clone();
-        let resuming = async move { (Flows::resume(gateway, subscriptions, after).await, Change::Resumed) };
+        self.resumed = Instant::now() + rest;
+        let resuming = async move {
+            if !rest.is_zero() {
+                sleep(rest).await;
+            }
+            (Flows::resume(gateway, subscriptions, after).await, Change::Resumed)
+        };
         self.changing = Some(resuming.boxed());
     }
 
@@ -176,10 +198,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
 
     /// Moves packets both ways as long as there are any.
     fn move_packets(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        for _ in 0..ROUNDS {
+        let mut rounds = 0;
+        while rounds < ROUNDS {
             let before = self.output.len();
             self.inbound.answer(cx, &mut self.output, &mut self.session)?;
+            let was_changing = self.changing.is_some();
             self.finish_change(cx);
+            rounds += if was_changing { CHANGE } else { 1 };
             let has_taken = self.take_packets(cx)?;
             let has_delivered = self.deliver(cx);
             let has_read = !has_taken && self.read(cx)?;
@@ -213,8 +238,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.take(cx, packet)?;
         }
         self.pending.account(self.input.len())?;
-        if self.input.is_empty() && self.input.capacity() > IDLE {
-            self.input = BytesMut::new();
+        if has_taken {
+            self.heard = Instant::now();
+            self.begun = None;
+        }
+        if self.input.is_empty() {
+            self.begun = None;
+            if self.input.capacity() > IDLE {
+                self.input = BytesMut::new();
+            }
+        } else if !self.is_reading() {
+            self.begun = None; // what is there may be whole
+        } else if self.begun.is_none() {
+            self.begun = Some(Instant::now());
         }
         Ok(has_taken)
     }
@@ -289,7 +325,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let resumed = cursor.as_ref().and_then(|cursor| Cursor::decode(cursor, &text).ok());
         self.session.after = resumed.or_else(|| self.outbound.flows.positions());
         self.outbound.flows = Flows::default();
-        self.resume();
+        let has_failed_at_once = self.resumed.elapsed() < REST;
+        self.resume(if has_failed_at_once { REST } else { Duration::ZERO });
+    }
+
+    /// Whether more is taken of the client now.
+    fn is_reading(&self) -> bool {
+        !self.is_draining && self.inbound.has_room() && self.waiting.is_none() && self.output.len() < WRITE
     }
 
     /// Reads from the socket. Whether there was anything.
@@ -297,7 +339,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         thread_local! {
             static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into());
         }
-        if self.is_draining || !self.inbound.has_room() || self.waiting.is_some() || self.output.len() >= WRITE {
+        if !self.is_reading() {
             return Ok(false);
         }
         SCRATCH.with_borrow_mut(|scratch| {
@@ -309,7 +351,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Poll::Ready(Ok(())) => {
                     self.input.extend_from_slice(read.filled());
                     self.pending.account(self.input.len())?;
-                    self.heard = Instant::now();
                     Ok(true)
                 }
             }
@@ -339,7 +380,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<End> {
         loop {
             let now = Instant::now();
-            let silent = self.patience.map(|patience| self.heard + patience);
+            // What waits for others to answer is not the client's silence: that has a time of its own.
+            let silent = self.patience.filter(|_| self.inbound.has_room()).map(|patience| self.heard + patience);
+            let whole = self.begun.map(|begun| begun + self.mqtt.gateway.now().limits.body_timeout);
             let held = self.inbound.deadline();
             if held.is_some_and(|deadline| deadline <= now) {
                 let detail = format!("the event's destination did not confirm it: {}", self.inbound.why_held());
@@ -348,12 +391,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             if silent.is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(Fault::new(Reason::KeepAliveTimeout, "nothing was heard of the client").into());
             }
+            if whole.is_some_and(|deadline| deadline <= now) {
+                let detail = "a packet did not come whole within limits.body_timeout";
+                return Poll::Ready(Fault::new(Reason::ImplementationSpecific, detail).into());
+            }
             let recording = self.recording.deadline(&self.claim);
             if recording.is_some_and(|deadline| deadline <= now) {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let Some(next) = silent.into_iter().chain(held).chain(recording).min() else { return Poll::Pending };
+            let Some(next) = silent.into_iter().chain(held).chain(whole).chain(recording).min() else {
+                return Poll::Pending;
+            };
             // One that comes too early is set anew then, instead of at every packet.
             if next < self.alarm.deadline() || self.alarm.is_elapsed() {
                 self.alarm.as_mut().reset(next);
@@ -384,6 +433,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             left.expiry = session_expiry.unwrap_or(self.expiry);
         }
         self.claim.park(&self.session, after.as_ref(), left).await;
+        if matches!(end, End::Fault(_)) {
+            linger(&mut self.stream).await;
+        }
     }
 
     /// Where reading goes on for who has this session next.

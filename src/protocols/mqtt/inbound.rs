@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
+use foldhash::HashMap;
 use futures::{FutureExt, future::BoxFuture};
 use meshgate_api::{
     Str,
@@ -46,6 +47,12 @@ pub(super) struct Inbound {
     /// None until the client uses one.
     aliases: Vec<Option<Str>>,
     unanswered: VecDeque<Unanswered>,
+    /// How many were taken off the front of `unanswered`, ever.
+    answered: u64,
+    /// By packet identifier, the number of what is unanswered.
+    numbers: HashMap<NonZeroU16, u64>,
+    /// Publishes of this connection that count towards our receive maximum (section 4.9).
+    unconfirmed: usize,
     /// The first of them is not to be answered: why, and when the connection ends over it.
     held: Option<(Instant, String)>,
 }
@@ -55,23 +62,29 @@ struct Unanswered {
     packet: Option<NonZeroU16>,
     qos: Qos,
     begun: Instant,
+    /// How often it came again meanwhile, of QoS 2.
+    again: u16,
     state: State,
 }
 
 enum State {
     Under(BoxFuture<'static, Outcome>),
     Known(Outcome),
+    /// It is no publish of its own: what is said of it is known.
+    Told(Reason, &'static str),
 }
 
 impl Inbound {
     pub(super) fn new(mqtt: Mqtt, encoder: Encoder, client_id: &Str) -> Self {
         let (client_id, source) = (client_id.clone(), will::source(client_id));
-        Self { mqtt, encoder, client_id, source, aliases: Vec::new(), unanswered: VecDeque::new(), held: None }
+        let (unanswered, numbers, aliases) = Default::default();
+        let (answered, unconfirmed) = (0, 0);
+        Self { mqtt, encoder, client_id, source, aliases, unanswered, answered, numbers, unconfirmed, held: None }
     }
 
-    /// Whether another packet may be read.
+    /// Whether another packet may be read. One more than may be unanswered is, to see that it is one too many.
     pub(super) fn has_room(&self) -> bool {
-        self.unanswered.len() < usize::from(RECEIVE_MAXIMUM)
+        self.unanswered.len() <= usize::from(RECEIVE_MAXIMUM)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -91,20 +104,16 @@ impl Inbound {
     pub(super) fn take(&mut self, cx: &mut Context<'_>, mut publish: Publish, session: &Session) -> Result<(), Fault> {
         publish.topic = self.topic(&publish)?;
         let (packet, qos) = (publish.packet, publish.qos);
-        if let Some(packet) = packet
-            && self.unanswered.iter().any(|unanswered| unanswered.packet == Some(packet))
-        {
-            // Sent again while the first is under way: it gets the answer to that.
-            return if publish.dup {
-                Ok(())
-            } else {
-                Err(Fault::protocol(format!("the packet identifier {packet} is in use")))
-            };
-        }
-        if qos == Qos::ExactlyOnce && packet.is_some_and(|packet| session.unreleased.contains(&packet.get())) {
-            // Taken before, and not released [MQTT-4.3.3-10]: it is acknowledged again, and not published.
-            self.known(packet, qos, Outcome::unknown(""), true);
-            return Ok(());
+        if let Some(packet) = packet {
+            if self.is_again(packet, &publish, session)? {
+                return Ok(());
+            }
+            if self.encoder.version == Version::V5 && self.unconfirmed >= usize::from(RECEIVE_MAXIMUM) {
+                let detail =
+                    format!("more than {RECEIVE_MAXIMUM} publishes are unconfirmed, the receive maximum in CONNACK");
+                return Err(Fault::new(Reason::ReceiveMaximumExceeded, detail)); // [MQTT-3.3.4-7]
+            }
+            self.unconfirmed += 1;
         }
         let size = publish.payload.len() + publish.topic.len();
         let retains = publish.retain;
@@ -113,12 +122,13 @@ impl Inbound {
         if let Some(message) = &retain
             && let Some(detail) = self.is_full_for(message)
         {
-            self.known(packet, qos, Outcome::unavailable(Unavailability::ClientLimit, detail), false);
+            self.push(packet, qos, State::Known(Outcome::unavailable(Unavailability::ClientLimit, detail)));
             return Ok(());
         }
         let Some(share) = Share::of(&self.mqtt.in_flight, OVERHEAD + size) else {
             let detail = "as much as `limits.in_flight` allows is being published already";
-            self.known(packet, qos, Outcome::unavailable(Unavailability::ClientLimit, detail), false);
+            let outcome = Outcome::unavailable(Unavailability::ClientLimit, detail);
+            self.push(packet, qos, State::Known(outcome));
             return Ok(());
         };
         let (gateway, retained) =
@@ -136,8 +146,39 @@ impl Inbound {
             Poll::Ready(outcome) => State::Known(outcome),
             Poll::Pending => State::Under(under),
         };
-        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), state });
+        self.push(packet, qos, state);
         Ok(())
+    }
+
+    fn push(&mut self, packet: Option<NonZeroU16>, qos: Qos, state: State) {
+        if let Some(packet) = packet {
+            self.numbers.insert(packet, self.answered + self.unanswered.len() as u64);
+        }
+        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), again: 0, state });
+    }
+
+    /// Whether a PUBLISH has been taken before, and is to be acknowledged only.
+    fn is_again(&mut self, packet: NonZeroU16, publish: &Publish, session: &Session) -> Result<bool, Fault> {
+        if let Some(number) = self.numbers.get(&packet) {
+            let first = &mut self.unanswered[(number - self.answered) as usize];
+            if first.qos != publish.qos || first.qos == Qos::AtLeastOnce && !publish.dup {
+                return Err(Fault::protocol(format!("the packet identifier {packet} is in use")));
+            }
+            if first.qos == Qos::ExactlyOnce {
+                first.again = (first.again + 1).min(RECEIVE_MAXIMUM); // each gets a PUBREC [MQTT-4.3.3-10]
+            }
+            return Ok(true);
+        }
+        if !session.unreleased.contains(&packet.get()) {
+            return Ok(false);
+        }
+        let (reason, detail) = match (publish.qos, self.encoder.version) {
+            (Qos::ExactlyOnce, _) => (Reason::Success, ""), // taken before, and not released
+            (_, Version::V5) => (Reason::PacketIdentifierInUse, "a publish of QoS 2 has it that is not released"),
+            (_, Version::V3) => return Ok(false), // which has no word for it
+        };
+        self.push(Some(packet), publish.qos, State::Told(reason, detail));
+        Ok(true)
     }
 
     /// Why the message cannot be retained.
@@ -146,13 +187,6 @@ impl Inbound {
         let is_removal = message.event.data.as_ref().is_none_or(|data| data.is_empty());
         let has_room = message.channel.as_ref().is_some_and(|topic| self.mqtt.retained.has_room(topic, most));
         (!is_removal && !has_room).then_some("as many messages as `limits.retained` allows are retained already")
-    }
-
-    fn known(&mut self, packet: Option<NonZeroU16>, qos: Qos, outcome: Outcome, is_again: bool) {
-        // What is acknowledged again has its outcome already: success.
-        let outcome = if is_again { stored_before() } else { outcome };
-        let state = State::Known(outcome);
-        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), state });
     }
 
     /// The topic, which an alias may stand for (section 3.3.2.3.4).
@@ -180,6 +214,10 @@ impl Inbound {
         }
         let publisher = session.is_deaf_to_itself().then_some(&self.client_id);
         let sender = Sender { version: self.encoder.version, source: &self.source, publisher };
+        if !publish.properties.is_sound(&publish.payload) {
+            let detail = "the payload is no UTF-8, as its payload format indicator says";
+            return Err(refused(Outcome::rejected(Rejection::BadEvent, detail)));
+        }
         match decode_event(&sender, publish, &topic, SystemTime::now()) {
             Ok(message) => Ok(Arc::new(message)),
             Err(DecodeError { reason, detail, .. }) => Err(refused(Outcome::rejected(reason, detail))),
@@ -202,17 +240,18 @@ impl Inbound {
                     Poll::Ready(outcome) => first.state = State::Known(outcome),
                 }
             }
-            let State::Known(outcome) = &first.state else { return Ok(()) };
-            let lenient = self.mqtt.settings.acknowledge_rejected;
-            match (first.packet, answer(self.encoder.version, outcome, lenient)) {
+            let answer = match &first.state {
+                State::Under(_) => return Ok(()),
+                State::Known(outcome) => answer(self.encoder.version, outcome, self.mqtt.settings.acknowledge_rejected),
+                State::Told(reason, detail) => Answer::Ack(*reason, (*detail).to_owned()),
+            };
+            match (first.packet, answer) {
                 (None, Answer::Ack(..) | Answer::Hold(_)) => {} // QoS 0: it is counted
                 (None, Answer::Close(detail)) => tracing::debug!("an event of QoS 0 is rejected: {detail}"),
                 (Some(packet), Answer::Ack(reason, detail)) => {
-                    let kind = if first.qos == Qos::ExactlyOnce { AckKind::PubRec } else { AckKind::PubAck };
-                    if kind == AckKind::PubRec && !reason.is_failure() {
-                        session.unreleased.insert(packet.get());
-                    }
-                    self.encoder.ack(out, &Ack { kind, packet, reason }, &detail);
+                    let is_counted = !matches!(first.state, State::Told(..));
+                    let (qos, times) = (first.qos, 1 + first.again);
+                    self.acknowledge(out, session, (packet, qos, times), (reason, &detail), is_counted);
                 }
                 (Some(_), Answer::Hold(detail)) => {
                     let patience = self.mqtt.gateway.now().limits.connectors.publish_timeout;
@@ -224,17 +263,42 @@ impl Inbound {
                 }
             }
             self.unanswered.pop_front();
+            self.answered += 1;
         }
         Ok(())
     }
 
+    fn acknowledge(
+        &mut self,
+        out: &mut BytesMut,
+        session: &mut Session,
+        (packet, qos, times): (NonZeroU16, Qos, u16),
+        (reason, detail): (Reason, &str),
+        is_counted: bool,
+    ) {
+        let kind = if qos == Qos::ExactlyOnce { AckKind::PubRec } else { AckKind::PubAck };
+        let is_taken = kind == AckKind::PubRec && !reason.is_failure();
+        if is_counted && is_taken {
+            session.unreleased.insert(packet.get());
+        } else if is_counted {
+            self.unconfirmed = self.unconfirmed.saturating_sub(1);
+        }
+        self.numbers.remove(&packet);
+        for _ in 0..times {
+            self.encoder.ack(out, &Ack { kind, packet, reason }, detail);
+        }
+    }
+
     /// PUBREL of a client.
-    pub(super) fn release(&self, packet: NonZeroU16, out: &mut BytesMut, session: &mut Session) {
+    pub(super) fn release(&mut self, packet: NonZeroU16, out: &mut BytesMut, session: &mut Session) {
         let was_taken = session.unreleased.remove(&packet.get());
         let reason = match self.encoder.version {
             Version::V5 if !was_taken => Reason::PacketIdentifierNotFound,
             _ => Reason::Success,
         };
+        if was_taken {
+            self.unconfirmed = self.unconfirmed.saturating_sub(1); // it may be of an earlier connection
+        }
         self.encoder.ack(out, &Ack { kind: AckKind::PubComp, packet, reason }, "");
     }
 }
@@ -257,12 +321,4 @@ fn outcome(receipts: &Receipts) -> Outcome {
         [receipt] => receipt.outcome.clone(),
         _ => Outcome::unknown("the event has no outcome of its own"),
     }
-}
-
-fn stored_before() -> Outcome {
-    Outcome::Stored(meshgate_api::position::Position {
-        topic: Str::new(),
-        partition: 0,
-        place: meshgate_api::position::Place::default(),
-    })
 }

@@ -14,6 +14,8 @@ use tokio::time::sleep;
 
 use super::{
     RECEIVE_MAXIMUM,
+    aliases::Aliases,
+    retained::Retained,
     session::{Session, Subscription},
     window::{Origin, Spot},
 };
@@ -25,7 +27,7 @@ use crate::{
 };
 
 /// Before reading is tried again that a broker has interrupted.
-const REST: Duration = Duration::from_secs(1);
+pub(super) const REST: Duration = Duration::from_secs(1);
 /// Deliveries that are held, confirmed behind others that are not.
 const HELD: usize = 2 * RECEIVE_MAXIMUM as usize;
 
@@ -48,11 +50,25 @@ pub(super) struct Outbound {
     pub(super) flows: Flows,
     /// What is given to the client is to be in a record of the session.
     is_recorded: bool,
-    /// To be sent before anything else.
-    retained: VecDeque<(Arc<Message>, Qos, Option<u32>)>,
+    /// For a client that takes topic aliases.
+    aliases: Option<Box<Aliases>>,
+    store: Arc<Retained>,
+    /// Subscriptions whose retained messages are to be sent; those of the first of them, which are sent before anything else.
+    wanted: VecDeque<Subscription>,
+    retained: VecDeque<Arc<Message>>,
     at_once: VecDeque<(NonZeroU16, Option<Publish>)>,
     /// Why the client did not get events, and how many.
     pub(super) withheld: u64,
+}
+
+/// Why a message is written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum As {
+    New,
+    /// For a subscription that is new.
+    Retained,
+    /// An earlier connection has sent it.
+    Again,
 }
 
 /// Reading has ended; where it may go on, if that is known.
@@ -172,10 +188,22 @@ pub(super) fn refusal(problem: &OpenError) -> Reason {
 }
 
 impl Outbound {
-    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16, is_recorded: bool) -> Self {
+    pub(super) fn new(
+        encoder: Encoder,
+        client_id: Str,
+        receive_maximum: u16,
+        is_recorded: bool,
+        store: Arc<Retained>,
+    ) -> Self {
         let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
-        let (retained, at_once) = Default::default();
-        Self { encoder, client_id, most, flows: Flows::default(), is_recorded, retained, at_once, withheld: 0 }
+        let (wanted, retained, at_once) = Default::default();
+        let (flows, aliases) = Default::default();
+        Self { encoder, client_id, most, flows, is_recorded, aliases, store, wanted, retained, at_once, withheld: 0 }
+    }
+
+    /// The client takes topic aliases up to this one.
+    pub(super) fn take_aliases(&mut self, maximum: u16) {
+        self.aliases = Aliases::up_to(maximum);
     }
 
     /// What is to be sent at once of the session's earlier connection.
@@ -183,9 +211,14 @@ impl Outbound {
         self.at_once = session.window.resume().into();
     }
 
-    /// What is retained for a subscription.
-    pub(super) fn put_retained(&mut self, messages: Vec<Arc<Message>>, subscription: &Subscription) {
-        self.retained.extend(messages.into_iter().map(|message| (message, subscription.qos, subscription.identifier)));
+    /// What is retained for a subscription is to be sent. It is looked up when its turn comes: who asks again and again and reads nothing
+    /// takes no memory by it.
+    pub(super) fn want_retained(&mut self, subscription: &Subscription) {
+        if self.wanted.front().is_some_and(|first| first.text == subscription.text) {
+            self.retained.clear(); // all of it comes again
+        }
+        self.wanted.retain(|wanted| wanted.text != subscription.text);
+        self.wanted.push_back(subscription.clone());
     }
 
     /// Writes the next thing that the client is to get. Pending while it has as much unconfirmed as it may.
@@ -209,10 +242,7 @@ impl Outbound {
         if session.window.held() >= HELD && session.window.unconfirmed() > 0 {
             return Poll::Pending;
         }
-        if let Some((message, qos, identifier)) = self.retained.pop_front() {
-            let matching = [(qos, false, identifier)];
-            let topic = message.channel.clone().unwrap_or_default();
-            self.write(out, session, (topic, &message), &matching, true, |_| None);
+        if self.write_retained(out, session) {
             return Poll::Ready(Ok(()));
         }
         let flows = self.flows.shared.len() + 1;
@@ -232,6 +262,24 @@ impl Outbound {
             session.window.forget_earlier();
         }
         Poll::Pending
+    }
+
+    /// Writes a retained message. Whether there was any to write.
+    fn write_retained(&mut self, out: &mut BytesMut, session: &mut Session) -> bool {
+        let Some(subscription) = self.wanted.front() else { return false };
+        if self.retained.is_empty() {
+            self.retained = self.store.matching(&subscription.filter).into();
+        }
+        let matching = [(subscription.qos, false, subscription.identifier)];
+        let message = self.retained.pop_front();
+        if self.retained.is_empty() {
+            self.wanted.pop_front();
+        }
+        if let Some(message) = message {
+            let topic = message.channel.clone().unwrap_or_default();
+            self.write(out, session, (topic, &message), &matching, As::Retained, |_| None);
+        }
+        true
     }
 
     /// 0: the client's own, then those of its groups.
@@ -273,7 +321,9 @@ impl Outbound {
                     place: event.record().position.place,
                 }
             });
-        let is_written = self.write(out, session, (channel.into(), event.message()), &matching, false, |publish| {
+        let was_sent = spot.as_ref().is_some_and(|spot| session.window.was_sent(spot));
+        let kind = if was_sent { As::Again } else { As::New };
+        let is_written = self.write(out, session, (channel.into(), event.message()), &matching, kind, |publish| {
             Some(match (confirmation.take(), spot) {
                 (Some(confirmation), _) => Origin::Group(confirmation),
                 (None, Some(spot)) => Origin::Log(spot),
@@ -295,11 +345,19 @@ impl Outbound {
         session: &mut Session,
         (topic, message): (Str, &Message),
         matching: &[(Qos, bool, Option<u32>)],
-        is_retained: bool,
+        kind: As,
         origin: impl FnOnce(&Publish) -> Option<Origin>,
     ) -> bool {
         let encoded = match encode_event(self.encoder.version, message, SystemTime::now()) {
             Ok(encoded) => encoded,
+            Err(Withheld::Expired) if kind == As::Again => {
+                // What was begun is finished [MQTT-4.3.3-7].
+                let Ok(mut encoded) = encode_event(self.encoder.version, message, SystemTime::UNIX_EPOCH) else {
+                    return false;
+                };
+                encoded.properties.expiry = encoded.properties.expiry.map(|_| 0);
+                encoded
+            }
             Err(Withheld::Expired | Withheld::TooLong) => {
                 self.withheld += 1;
                 return false;
@@ -308,14 +366,18 @@ impl Outbound {
         let Encoded { mut properties, payload, retain, qos: published } = encoded;
         let qos = matching.iter().map(|(qos, _, _)| *qos).max().unwrap_or_default().min(published);
         properties.subscriptions = matching.iter().filter_map(|(_, _, identifier)| *identifier).collect();
-        let retain = is_retained || retain && matching.iter().any(|(_, as_published, _)| *as_published);
+        let retain = kind == As::Retained || retain && matching.iter().any(|(_, as_published, _)| *as_published);
         let mut publish = Publish { dup: false, qos, retain, topic, packet: None, properties, payload };
         if qos > Qos::AtMostOnce {
             let origin = origin(&publish).unwrap_or_else(|| Origin::Kept(Box::new(publish.clone())));
             let Some((packet, is_again)) = session.window.enter(origin) else { return false };
             (publish.packet, publish.dup) = (Some(packet), is_again);
         }
-        if self.encoder.publish(out, &publish).is_ok() {
+        let sent = match &mut self.aliases {
+            Some(aliases) => aliases.publish(&self.encoder, out, &mut publish),
+            None => self.encoder.publish(out, &publish),
+        };
+        if sent.is_ok() {
             return true;
         }
         self.withheld += 1;

@@ -38,6 +38,7 @@ pub(super) struct Subscription {
 impl Subscription {
     pub(super) fn new(asked: &Filter, identifier: Option<u32>) -> Result<Self, ChannelError> {
         let shared = asked.filter.strip_prefix("$share/").and_then(|shared| shared.split_once('/'));
+        let shared = shared.filter(|(group, _)| !group.is_empty() && !group.contains(['+', '#'])); // else refused as other `$…`
         let (group, filter) = match shared {
             Some((group, filter)) => (Some(Str::from(group)), filter),
             None => (None, &*asked.filter),

@@ -117,6 +117,11 @@ impl Window {
         self.sent.len() + self.earlier.len()
     }
 
+    /// Whether an earlier connection has sent it, and it was not confirmed.
+    pub(super) fn was_sent(&self, spot: &Spot) -> bool {
+        matches!(self.earlier.get(spot), Some((_, false)))
+    }
+
     /// A packet identifier for a delivery; whether it was sent before. `None`: it was confirmed before.
     pub(super) fn enter(&mut self, origin: Origin) -> Option<(NonZeroU16, bool)> {
         let earlier = match &origin {

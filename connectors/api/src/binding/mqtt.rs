@@ -201,7 +201,9 @@ fn remaining(event: &Event, now: SystemTime) -> Option<u32> {
 #[must_use]
 pub fn remaining_seconds(event: &Event, now: SystemTime) -> Option<i64> {
     let until = parse_timestamp(&event.extension(EXPIRY)?.canonical())?;
-    Some((until - OffsetDateTime::from(now)).whole_seconds())
+    let left = until - OffsetDateTime::from(now);
+    // What is left of a second counts: else one that was given a single second would have none at once.
+    Some(left.whole_seconds() + i64::from(left.subsec_nanoseconds() > 0))
 }
 
 /// Attributes, in the order in which they came.

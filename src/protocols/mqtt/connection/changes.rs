@@ -21,6 +21,9 @@ use crate::{
     deliver::OpenError,
 };
 
+/// Subscriptions of one client, and filters of one SUBSCRIBE.
+const SUBSCRIPTIONS: usize = 1024;
+
 /// What has become of a change of what is read.
 pub(super) enum Change {
     Resumed,
@@ -35,14 +38,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let changing = async move {
             let mut results = Vec::with_capacity(subscribe.filters.len());
             for asked in &subscribe.filters {
+                let is_known = || present.iter().any(|known| known.text == asked.filter);
                 let result = match Subscription::new(asked, subscribe.identifier) {
                     Err(problem) => Err((Reason::TopicFilterInvalid, problem.to_string())),
+                    Ok(_) if results.len() >= SUBSCRIPTIONS || present.len() >= SUBSCRIPTIONS && !is_known() => {
+                        Err((Reason::QuotaExceeded, format!("a client has at most {SUBSCRIPTIONS} subscriptions")))
+                    }
                     Ok(new) => {
                         let opened = flows.subscribe(&gateway, &present, &new).await;
                         opened.map(|()| new).map_err(|problem: OpenError| (refusal(&problem), problem.to_string()))
                     }
                 };
-                present.extend(result.as_ref().ok().cloned());
+                if let Ok(new) = &result {
+                    present.retain(|known: &Subscription| known.text != new.text);
+                    present.push(new.clone());
+                }
                 results.push(result);
             }
             (flows, Change::Subscribed(subscribe, results))
@@ -100,8 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                             reasons.push(granted(subscription.qos));
                             let was_there = self.session.put(subscription.clone());
                             if subscription.group.is_none() && sends_retained(asked, was_there) {
-                                let retained = self.mqtt.retained.matching(&subscription.filter);
-                                self.outbound.put_retained(retained, &subscription);
+                                self.outbound.want_retained(&subscription);
                             }
                         }
                     }
