@@ -21,7 +21,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     config::Subscription,
-    gateway::{Gateway, NamedConnector, Snapshot},
+    gateway::{Gateway, Listener, NamedConnector, Snapshot},
     protocols::{
         accept::{Acceptor, Places},
         http::{Problem, server::Server},
@@ -189,6 +189,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "routes": routes,
         "subscriptions": subscriptions,
         "groups": groups,
+        "mqtt": mqtt(&admin.gateway),
         "in_flight_bytes": admin.gateway.in_flight.load(Relaxed),
         "edition": snapshot.edition,
         "reload": admin.reloaded.lock().as_ref().map(reload),
@@ -215,6 +216,20 @@ fn subscription(each: &Subscription, all: &Subscriptions, snapshot: &Snapshot) -
         "waiting": waiting,
         "events": events,
         "last_error": trouble.map(|trouble| json!({ "time": trouble.time.as_deref(), "detail": trouble.detail })),
+    })
+}
+
+/// The MQTT listener; null where there is none.
+fn mqtt(gateway: &Gateway) -> Value {
+    let counters = &gateway.metrics.mqtt;
+    let Some(sessions) = counters.sessions() else { return Value::Null };
+    let figures = counters.figures();
+    json!({
+        "connections": gateway.metrics.connections[Listener::Mqtt as usize].get(),
+        "sessions": { "connected": sessions.connected, "parked": sessions.parked },
+        "in_flight": { "unanswered_publishes": figures.unanswered, "unconfirmed_deliveries": figures.unconfirmed },
+        "undelivered": by_name(figures.undelivered()),
+        "bytes": { "received": figures.received, "sent": figures.sent },
     })
 }
 

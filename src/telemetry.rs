@@ -36,10 +36,12 @@ use crate::{
 pub(crate) mod exposition;
 mod latency;
 mod logs;
+mod mqtt;
 mod subscriptions;
 mod traces;
 use latency::Latency;
 pub use logs::{LogFormat, start_logging};
+pub use mqtt::{InFlight, MqttCounters, MqttFigures, SessionFigures, Undelivered};
 use subscriptions::AllSubscriptions;
 pub use subscriptions::SubscriptionCounters;
 pub use traces::{Spans, Traces};
@@ -70,6 +72,8 @@ pub struct Metrics {
     pub filter_errors: EventCounter,
     /// Trace spans that the collector did not get.
     pub spans_dropped: EventCounter,
+    /// What the MQTT listener counts.
+    pub mqtt: MqttCounters,
     in_flight: Gauge<i64, AtomicI64>,
     subscriptions: AllSubscriptions,
     subscription_lag: Family<Labels, Gauge<i64, AtomicI64>>,
@@ -114,6 +118,8 @@ impl Default for Metrics {
         registry.register("reader_filter_errors", "Events that a reader's filter failed on", filter_errors.clone());
         let spans_dropped = Counter::default();
         registry.register("trace_spans_dropped", "Trace spans the collector did not get", spans_dropped.clone());
+        let mqtt = MqttCounters::default();
+        mqtt.register(&mut registry);
         let (in_flight, subscription_lag) = (Gauge::default(), Family::default());
         let waiting = "Events that wait for their outcomes, as limits.in_flight counts them";
         registry.register_with_unit("in_flight", waiting, Unit::Bytes, in_flight.clone());
@@ -139,6 +145,7 @@ impl Default for Metrics {
             skipped,
             filter_errors,
             spans_dropped,
+            mqtt,
             in_flight,
             subscriptions,
             subscription_lag,

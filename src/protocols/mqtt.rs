@@ -19,6 +19,7 @@ use crate::{codec::mqtt::Framing, config::MqttListener, gateway::Gateway, shutdo
 mod connection;
 mod handshake;
 mod inbound;
+mod metered;
 mod outbound;
 mod outcome;
 mod pending;
@@ -31,6 +32,7 @@ mod window;
 
 use connection::End;
 use handshake::{Greeting, greet};
+use metered::Metered;
 use retained::Retained;
 use sessions::Sessions;
 
@@ -65,6 +67,9 @@ impl Mqtt {
         let retained = Arc::<Retained>::default();
         let sessions = Sessions::start(gateway.clone(), retained.clone());
         let (in_flight, settings) = (http.in_flight.clone(), Arc::new(settings));
+        let shown = Arc::downgrade(&sessions);
+        let figures = move || shown.upgrade().map(|sessions| sessions.figures()).unwrap_or_default();
+        gateway.metrics.mqtt.show_sessions(figures);
         Self { gateway, in_flight, drain, sessions, retained, settings }
     }
 
@@ -85,7 +90,8 @@ impl Mqtt {
         Framing { maximum: self.settings.max_packet }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(self, mut stream: S) {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(self, stream: S) {
+        let mut stream = Metered { stream, counters: self.gateway.metrics.mqtt.clone() };
         let patience = self.gateway.now().limits.header_timeout;
         let greeting = Box::pin(greet(&self, &mut stream, patience)).await;
         let Some(Greeting { claim, connect, rest }) = greeting else { return };

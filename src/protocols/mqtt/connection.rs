@@ -34,6 +34,7 @@ use crate::{
     },
     deliver::OpenError,
     shutdown::Drain,
+    telemetry::InFlight,
 };
 
 /// Bytes that are read at once.
@@ -70,6 +71,7 @@ pub(super) struct Connection<S> {
     expiry: u32,
     inbound: Inbound,
     outbound: Outbound,
+    in_flight: InFlight,
     /// What is read and not looked at, and what is to be written.
     input: BytesMut,
     pending: Pending,
@@ -113,7 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         };
         let patience = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()) * 3 / 2);
         let now = Instant::now();
-        let mut outbound = Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum);
+        let counters = mqtt.gateway.metrics.mqtt.clone();
+        let in_flight = counters.in_flight();
+        let mut outbound = Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum, counters);
         outbound.resume(&mut session);
         let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
         let budget = mqtt.in_flight.clone();
@@ -130,6 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             expiry,
             inbound,
             outbound,
+            in_flight,
             input: rest,
             pending: Pending::new(budget),
             output: BytesMut::new(),
@@ -167,7 +172,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             )));
         }
         self.is_draining |= self.drain.poll_begun(cx).is_ready();
-        if let Err(end) = self.move_packets(cx) {
+        let moved = self.move_packets(cx);
+        self.in_flight.set(self.inbound.unanswered(), self.session.window.unconfirmed());
+        if let Err(end) = moved {
             return Poll::Ready(end);
         }
         if self.is_draining && self.inbound.is_idle() {

@@ -34,6 +34,7 @@ use crate::{
     protocols::http::body::{OVERHEAD, Share},
     publish::{Receipts, Refused, Submission},
     router::Channel,
+    telemetry::Undelivered,
 };
 
 pub(super) struct Inbound {
@@ -77,6 +78,11 @@ impl Inbound {
 
     pub(super) fn is_idle(&self) -> bool {
         self.unanswered.is_empty()
+    }
+
+    /// Publishes without an answer.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.len()
     }
 
     /// When the connection ends because an answer is held.
@@ -185,6 +191,9 @@ impl Inbound {
                 && let Some(topic) = &message.channel
             {
                 self.mqtt.retained.set(topic, &message);
+            }
+            if first.qos == Qos::AtMostOnce && !matches!(outcome, Outcome::Stored(_)) {
+                self.mqtt.gateway.metrics.mqtt.undelivered(Undelivered::PublishFailed);
             }
             let lenient = self.mqtt.settings.acknowledge_rejected;
             match (first.packet, answer(self.encoder.version, outcome, lenient)) {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use meshgate_api::{Str, cursor::Cursor, message::Message};
+use meshgate_api::{Str, connector::Settlement, cursor::Cursor, message::Message};
 use tokio::time::sleep;
 
 use super::{
@@ -22,6 +22,7 @@ use crate::{
     deliver::{Begin, Delivered, Ended, Flow, GroupName, OpenError, Reading},
     gateway::Gateway,
     router::ChannelFilters,
+    telemetry::{MqttCounters, Undelivered},
 };
 
 /// Before reading is tried again that a broker has interrupted.
@@ -49,8 +50,8 @@ pub(super) struct Outbound {
     /// To be sent before anything else.
     retained: VecDeque<(Arc<Message>, Qos, Option<u32>)>,
     at_once: VecDeque<(NonZeroU16, Option<Publish>)>,
-    /// Why the client did not get events, and how many.
-    pub(super) withheld: u64,
+    /// What the client did not get is told to them.
+    counters: MqttCounters,
 }
 
 /// Reading has ended; where it may go on, if that is known.
@@ -170,10 +171,10 @@ pub(super) fn refusal(problem: &OpenError) -> Reason {
 }
 
 impl Outbound {
-    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16) -> Self {
+    pub(super) fn new(encoder: Encoder, client_id: Str, receive_maximum: u16, counters: MqttCounters) -> Self {
         let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
         let (retained, at_once) = Default::default();
-        Self { encoder, client_id, most, flows: Flows::default(), retained, at_once, withheld: 0 }
+        Self { encoder, client_id, most, flows: Flows::default(), retained, at_once, counters }
     }
 
     /// What is to be sent at once of the session's earlier connection.
@@ -276,7 +277,7 @@ impl Outbound {
             })
         });
         if let Some(confirmation) = confirmation {
-            confirmation.settle(&meshgate_api::connector::Settlement::Ack); // QoS 0, or it cannot be had
+            confirmation.settle(&Settlement::Ack); // QoS 0, or it cannot be had
         }
         if is_written {
             event.count();
@@ -295,8 +296,8 @@ impl Outbound {
     ) -> bool {
         let encoded = match encode_event(self.encoder.version, message, SystemTime::now()) {
             Ok(encoded) => encoded,
-            Err(Withheld::Expired | Withheld::TooLong) => {
-                self.withheld += 1;
+            Err(withheld) => {
+                self.counters.undelivered(why(withheld));
                 return false;
             }
         };
@@ -313,11 +314,18 @@ impl Outbound {
         if self.encoder.publish(out, &publish).is_ok() {
             return true;
         }
-        self.withheld += 1;
+        self.counters.undelivered(Undelivered::TooLarge);
         if let Some(packet) = publish.packet {
-            session.window.confirm(packet, &meshgate_api::connector::Settlement::Ack); // it will never fit
+            session.window.confirm(packet, &Settlement::Ack); // it will never fit
         }
         false
+    }
+}
+
+fn why(withheld: Withheld) -> Undelivered {
+    match withheld {
+        Withheld::Expired => Undelivered::Expired,
+        Withheld::TooLong => Undelivered::TooLarge,
     }
 }
 
@@ -332,7 +340,7 @@ impl From<Ended> for Interrupted {
 #[cfg(test)]
 mod tests {
     use super::*;
-
+    
     #[test]
     fn what_is_not_open_yet_is_not_read_to_its_end() {
         assert!(!Flows::default().is_at_end());

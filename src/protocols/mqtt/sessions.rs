@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{retained::Retained, session::Session, will};
-use crate::{codec::mqtt::Will, gateway::Gateway};
+use crate::{codec::mqtt::Will, gateway::Gateway, telemetry::SessionFigures};
 
 /// How long an owner may take to give its session up.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -169,10 +169,11 @@ impl Sessions {
         wills.into_iter().for_each(|(client_id, will)| self.publish_will(&client_id, will));
     }
 
-    /// Sessions that wait for their clients.
-    #[expect(dead_code, reason = "shown in /status, which is to come")]
-    pub(super) fn parked(&self) -> usize {
-        self.by_client.lock().values().filter(|entry| matches!(entry, Entry::Parked(_))).count()
+    /// How many there are.
+    pub(super) fn figures(&self) -> SessionFigures {
+        let by_client = self.by_client.lock();
+        let parked = by_client.values().filter(|entry| matches!(entry, Entry::Parked(_))).count();
+        SessionFigures { connected: by_client.len() - parked, parked }
     }
 }
 
