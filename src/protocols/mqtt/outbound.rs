@@ -195,10 +195,7 @@ impl Outbound {
         session: &mut Session,
     ) -> Poll<Result<(), Interrupted>> {
         if let Some((packet, publish)) = self.at_once.pop_front() {
-            match publish {
-                Some(publish) => drop(self.encoder.publish(out, &Publish { dup: true, ..publish })),
-                None => self.encoder.release(out, packet),
-            }
+            self.write_again(out, session, packet, publish);
             return Poll::Ready(Ok(()));
         }
         let room = self.most.saturating_sub(session.window.unconfirmed());
@@ -228,6 +225,16 @@ impl Outbound {
             session.window.forget_earlier();
         }
         Poll::Pending
+    }
+
+    /// Goes on with a delivery of an earlier connection: its publish, or `None` for its release.
+    fn write_again(&mut self, out: &mut BytesMut, session: &mut Session, packet: NonZeroU16, publish: Option<Publish>) {
+        let Some(publish) = publish else { return self.encoder.release(out, packet) };
+        let again = Publish { dup: true, packet: Some(packet), ..publish };
+        if self.encoder.publish(out, &again).is_err() {
+            self.counters.undelivered(Undelivered::TooLarge);
+            session.window.confirm(packet, &Settlement::Ack); // it takes less than it did
+        }
     }
 
     /// 0: the client's own, then those of its groups.
@@ -340,7 +347,37 @@ impl From<Ended> for Interrupted {
 #[cfg(test)]
 mod tests {
     use super::*;
-    
+    use crate::codec::mqtt::{Framing, Packet, Version, decode};
+
+    /// What a client is sent of a delivery that is kept here, when its session is resumed, and what of it stays unconfirmed.
+    fn resumed(maximum: usize) -> (BytesMut, usize) {
+        let kept = Publish { qos: Qos::AtLeastOnce, topic: "a".into(), payload: "21.5".into(), ..Publish::default() };
+        let mut session = Session::default();
+        session.window.enter(Origin::Kept(Box::new(kept))).expect("it is new");
+        let encoder = Encoder { version: Version::V5, maximum, tells_problems: true };
+        let mut outbound = Outbound::new(encoder, "c".into(), 1, MqttCounters::default());
+        outbound.resume(&mut session);
+        let mut out = BytesMut::new();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(outbound.write_next(&mut cx, &mut out, &mut session).is_ready());
+        (out, session.window.unconfirmed())
+    }
+
+    #[test]
+    fn what_is_kept_is_sent_again_under_its_packet_identifier() {
+        let (mut out, unconfirmed) = resumed(usize::MAX);
+        let frame = Framing { maximum: 100 }.next(&mut out).expect("sound").expect("whole");
+        let Ok(Packet::Publish(publish)) = decode(Version::V5, frame) else { panic!("no PUBLISH") };
+        assert_eq!((publish.packet, publish.dup, &*publish.payload), (NonZeroU16::new(1), true, &b"21.5"[..]));
+        assert_eq!(unconfirmed, 1);
+    }
+
+    #[test]
+    fn what_a_client_takes_no_more_is_no_longer_waited_for() {
+        let (out, unconfirmed) = resumed(8);
+        assert_eq!((out.len(), unconfirmed), (0, 0));
+    }
+
     #[test]
     fn what_is_not_open_yet_is_not_read_to_its_end() {
         assert!(!Flows::default().is_at_end());
