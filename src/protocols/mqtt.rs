@@ -86,6 +86,12 @@ impl Mqtt {
         }
     }
 
+    /// Serves a client over `stream`, from its first byte until one side has ended it: what [`connection`](Self::connection) does with a
+    /// socket, for any other way that bytes can come. The caller counts it among the open connections.
+    pub async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
+        self.clone().serve(stream).await;
+    }
+
     fn framing(&self) -> Framing {
         Framing { maximum: self.settings.max_packet }
     }
