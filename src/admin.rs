@@ -20,7 +20,7 @@ use tokio::{runtime, sync::oneshot};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    config::Subscription,
+    config::{MqttListener, Subscription},
     gateway::{Gateway, Listener, NamedConnector, Snapshot},
     protocols::{
         accept::{Acceptor, Places},
@@ -58,6 +58,8 @@ pub struct Admin {
     pub reloaded: Outcome,
     /// The subscriptions of the configuration.
     pub subscriptions: Arc<Subscriptions>,
+    /// `listeners.mqtt`, if there is one.
+    pub mqtt: Option<MqttListener>,
 }
 
 /// Serves until the process ends. Fails if the address cannot be bound or no thread can be had; returns the bound address.

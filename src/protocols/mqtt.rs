@@ -32,9 +32,13 @@ mod window;
 
 use connection::End;
 use handshake::{Greeting, greet};
+pub(crate) use inbound::event as published_event;
 use metered::Metered;
+pub(crate) use outcome::{Answer, answer};
 use retained::Retained;
+pub(crate) use retained::is_removal;
 use sessions::Sessions;
+pub(crate) use will::source;
 
 /// QoS 1 and 2 publishes of one client that may be unanswered, and deliveries to it that may be unconfirmed.
 const RECEIVE_MAXIMUM: u16 = 1024;

@@ -155,19 +155,12 @@ impl Inbound {
 
     fn submission(&self, publish: Publish, session: &Session) -> Submission {
         let topic = publish.topic.clone();
-        let refused = |outcome: Outcome| {
-            let known = Message { channel: Some(topic.clone()), ..Message::default() };
-            Refused { known: Arc::new(known), outcome }
-        };
-        if let Err(problem) = Channel::check(&topic) {
-            return Err(refused(Outcome::rejected(Rejection::NoRoute, problem.to_string())));
-        }
         let publisher = session.is_deaf_to_itself().then_some(&self.client_id);
         let sender = Sender { version: self.encoder.version, source: &self.source, publisher };
-        match decode_event(&sender, publish, &topic, SystemTime::now()) {
-            Ok(message) => Ok(Arc::new(message)),
-            Err(DecodeError { reason, detail, .. }) => Err(refused(Outcome::rejected(reason, detail))),
-        }
+        event(&sender, publish, SystemTime::now()).map(Arc::new).map_err(|outcome| {
+            let known = Message { channel: Some(topic), ..Message::default() };
+            Refused { known: Arc::new(known), outcome }
+        })
     }
 
     /// Writes the acknowledgements that are due. An error ends the connection.
@@ -229,6 +222,14 @@ impl Inbound {
         };
         self.encoder.ack(out, &Ack { kind: AckKind::PubComp, packet, reason }, "");
     }
+}
+
+/// The event of a PUBLISH whose topic is known, or why there is none.
+pub(crate) fn event(sender: &Sender<'_>, publish: Publish, now: SystemTime) -> Result<Message, Outcome> {
+    let topic = publish.topic.clone();
+    Channel::check(&topic).map_err(|problem| Outcome::rejected(Rejection::NoRoute, problem.to_string()))?;
+    decode_event(sender, publish, &topic, now)
+        .map_err(|DecodeError { reason, detail, .. }| Outcome::rejected(reason, detail))
 }
 
 fn outcome(receipts: &Receipts) -> Outcome {

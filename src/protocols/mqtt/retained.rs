@@ -10,6 +10,11 @@ use crate::{
     router::ChannelFilter,
 };
 
+/// What is published with RETAIN and has no payload removes what was retained.
+pub(crate) fn is_removal(message: &Message) -> bool {
+    message.event.data.as_ref().is_none_or(|data| data.is_empty())
+}
+
 /// All of them, by topic.
 #[derive(Debug, Default)]
 pub(super) struct Retained {
@@ -19,8 +24,7 @@ pub(super) struct Retained {
 impl Retained {
     /// Keeps a message in the place of an earlier one. One without a payload removes that.
     pub(super) fn set(&self, topic: &Str, message: &Arc<Message>) {
-        let is_empty = message.event.data.as_ref().is_none_or(|data| data.is_empty());
-        if is_empty {
+        if is_removal(message) {
             self.by_topic.write().remove(topic);
         } else {
             self.by_topic.write().insert(topic.clone(), message.clone());
