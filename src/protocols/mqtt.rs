@@ -118,3 +118,6 @@ impl From<std::io::Error> for End {
         Self::Lost(problem.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

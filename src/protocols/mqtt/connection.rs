@@ -440,22 +440,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Says why, and leaves the session as its client wants it.
+    /// Leaves the session as its client wants it, then says why. In this order: who takes the session up waits a second for it, and a
+    /// client that reads nothing any more may hold up the last words for longer.
     async fn close(mut self, end: &End) {
         if let End::Fault(fault) = end {
             tracing::debug!(client = %self.claim.client_id, "an MQTT connection is ended: {fault}");
             self.encoder.disconnect(&mut self.output, fault.reason, &fault.detail);
         }
-        let last = async {
-            self.stream.write_all(&self.output).await?;
-            self.stream.shutdown().await
-        };
-        if !matches!(end, End::Lost(_)) && !matches!(tokio::time::timeout(CLOSING_TIME, last).await, Ok(Ok(()))) {
-            tracing::debug!("an MQTT client has not heard why its connection ended");
-        }
-        if let Some(changing) = self.changing.take() {
-            drop(changing);
-        }
+        drop(self.changing.take());
         let after = self.outbound.flows.positions();
         self.session.after = after.or(self.session.after.take());
         if let Some(after) = &mut self.session.after {
@@ -468,7 +460,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             }
             expiry = session_expiry.unwrap_or(expiry);
         }
-        self.claim.park(self.session, expiry);
+        let Self { mut stream, output, claim, session, outbound, .. } = self;
+        drop(outbound); // a group's other members have what was its
+        claim.park(session, expiry);
+        let last = async {
+            stream.write_all(&output).await?;
+            stream.shutdown().await
+        };
+        if !matches!(end, End::Lost(_)) && !matches!(tokio::time::timeout(CLOSING_TIME, last).await, Ok(Ok(()))) {
+            tracing::debug!("an MQTT client has not heard why its connection ended");
+        }
     }
 }
 
