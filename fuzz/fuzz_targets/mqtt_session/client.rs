@@ -87,7 +87,11 @@ impl Client {
             (None, Kept::Until(_)) => None,
         };
         if let Some(mut earlier) = self.link.take() {
-            earlier.cause = if earlier.cause == Cause::None { Cause::Must(0x8E) } else { Cause::Perhaps };
+            earlier.cause = match earlier.cause {
+                Cause::None => Cause::Must(0x8E),
+                Cause::Goodbye => Cause::GoodbyeOrTakeover,
+                _ => Cause::Perhaps,
+            };
             let left = if self.is_stalled { &mut self.dead } else { &mut self.leaving };
             left.push(earlier);
         }
@@ -166,7 +170,9 @@ impl Client {
         match link.cause {
             Cause::None => {}
             Cause::Perhaps => return None,
-            Cause::Goodbye | Cause::Must(_) => return Some(format!("{} has not ended", self.name)),
+            Cause::Goodbye | Cause::GoodbyeOrTakeover | Cause::Must(_) => {
+                return Some(format!("{} has not ended", self.name));
+            }
         }
         let publishes: Vec<_> = self
             .session
@@ -174,7 +180,11 @@ impl Client {
             .iter()
             .filter(|(_, publishing)| !publishing.is_taken || publishing.is_released)
             .collect();
-        let is_full = link.quota.len() >= link.opening.receive_maximum.into();
+        // What awaits its release may count, too.
+        let begun = self.session.inbound.iter().filter(|(packet, delivery)| {
+            !link.quota.contains(packet) && matches!(delivery.stage, Stage::Received | Stage::Released)
+        });
+        let is_full = link.quota.len() + begun.count() >= link.opening.receive_maximum.into();
         let again = if is_full { None } else { Some(&link.again).filter(|again| !again.is_empty()) };
         let has_all = link.let_in.is_some() && link.is_flushed() && link.pings == 0 && link.asked.is_empty();
         if has_all && publishes.is_empty() && again.is_none() {

@@ -23,6 +23,8 @@ pub enum Cause {
     Perhaps,
     /// The client has said goodbye.
     Goodbye,
+    /// The client has said goodbye, and another of its name has come: whichever the gateway sees first.
+    GoodbyeOrTakeover,
     /// It must, and say this.
     Must(u8),
 }
@@ -149,7 +151,7 @@ impl Link {
         let event = &mut ledger.events[will.event];
         match self.cause {
             Cause::Goodbye if !self.leaves_will => event.most = 0,
-            Cause::Perhaps => {}
+            Cause::Perhaps | Cause::GoodbyeOrTakeover => {}
             _ => event.is_confirmed |= self.let_in.is_some() && will.delay == 0,
         }
     }
@@ -164,6 +166,7 @@ impl Link {
             Cause::None => panic!("the connection ends without a cause"),
             Cause::Perhaps => assert!(said.is_some_and(|reason| reason >= 0x80) || !is_told, "it ends without a word"),
             Cause::Goodbye => assert_eq!(said, None, "a word after the client's DISCONNECT"),
+            Cause::GoodbyeOrTakeover => assert!(said.is_none_or(|reason| reason == 0x8E), "DISCONNECT {said:x?}"),
             Cause::Must(reason) => assert_eq!(said, is_told.then_some(reason), "of a connection that must end"),
         }
     }

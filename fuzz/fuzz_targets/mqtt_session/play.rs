@@ -64,7 +64,7 @@ impl World {
         match step {
             0..=2 => self.enter(client, tape).await,
             3 => self.goodbye(client, tape.byte()),
-            4 => self.vanish(client),
+            4 => self.vanish(client).await,
             5..=7 => self.ask(client, tape.byte()),
             8 => self.give_up(client, tape.byte()),
             9..=14 => self.publish(client, tape),
@@ -77,19 +77,25 @@ impl World {
             22 => self.acknowledge_nothing(client, tape.byte()),
             23 => self.repeat(client),
             24 => self.break_rules(client, tape),
-            25 => self.break_off(client, tape.byte()),
+            25 => self.break_off(client, tape.byte()).await,
             26 => self.speak_first(tape).await,
             27 => self.publish(WITNESS, tape),
             _ => {}
         }
     }
 
-    async fn enter(&mut self, client: usize, tape: &mut Tape<'_>) {
+    /// Whether the client has not just asked to be let in: which of two that come at once is the later one nobody knows, and whether
+    /// one that goes at once was seen.
+    async fn is_at_rest(&mut self, client: usize) -> bool {
         if self.clients[client].link.as_ref().is_some_and(|link| link.let_in.is_none()) {
             self.settle().await;
-            if self.clients[client].link.is_some() {
-                return; // which of two that come at once is the later one nobody knows
-            }
+        }
+        self.clients[client].link.as_ref().is_none_or(|link| link.let_in.is_some())
+    }
+
+    async fn enter(&mut self, client: usize, tape: &mut Tape<'_>) {
+        if !self.is_at_rest(client).await {
+            return;
         }
         let (first, second) = (tape.byte(), tape.byte());
         let version = if first & 1 == 0 { 5 } else { 4 };
@@ -129,8 +135,10 @@ impl World {
         *is_stalled = false;
     }
 
-    fn vanish(&mut self, client: usize) {
-        if let Some(link) = self.clients[client].leave_if(|_| true) {
+    async fn vanish(&mut self, client: usize) {
+        if self.is_at_rest(client).await
+            && let Some(link) = self.clients[client].leave_if(|_| true)
+        {
             link.settle_will(&mut self.ledger);
         }
     }
@@ -217,6 +225,9 @@ impl World {
 
     /// Lets time pass; who is silent for too long is let go.
     async fn wait(&mut self, how: u8) {
+        if self.clients.iter().filter_map(|client| client.link.as_ref()).any(|link| link.let_in.is_none()) {
+            self.settle().await; // CONNECT has its own time
+        }
         let time = Duration::from_millis(u64::from(how) * 100);
         for Client { link, is_stalled, .. } in &mut self.clients {
             let Some(link) = link.as_mut().filter(|link| link.opening.keep_alive > 0) else { continue };
@@ -263,14 +274,14 @@ impl World {
     }
 
     /// The connection breaks within a packet.
-    fn break_off(&mut self, client: usize, how: u8) {
+    async fn break_off(&mut self, client: usize, how: u8) {
         let Some(link) = self.clients[client].link.as_mut().filter(|link| link.let_in.is_some()) else { return };
         let publish =
             wire::Publish { topic: "a/x", payload: b"half", qos: 1, packet: UNKNOWN, dup: false, retain: false };
         let packet = wire::publish(link.opening.version, &publish);
         link.send(&packet[..usize::from(how) % packet.len()]);
         link.write();
-        self.vanish(client);
+        self.vanish(client).await;
     }
 
     /// A connection that begins with anything, and is gone again.

@@ -98,6 +98,11 @@ impl World {
         let Some(packet) = (201..250).find(|packet| !link.asked.contains_key(packet)) else { return };
         link.asked.insert(packet, (filter.to_owned(), Some(qos)));
         session.ever.insert(filter.to_owned());
+        if let Some(before) = session.subscriptions.get_mut(filter).filter(|before| **before != qos) {
+            *before = qos.min(*before); // whether SUBACK comes or not
+            session.forgiven = self.ledger.events.len();
+            session.has_changed = true;
+        }
         link.send(&wire::subscribe(link.opening.version, packet, filter, qos | more));
     }
 
