@@ -5,6 +5,7 @@
 
 use std::{fmt, sync::Arc};
 
+use meshgate_api::message::Message;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -94,6 +95,13 @@ impl Mqtt {
     /// socket, for any other way that bytes can come. The caller counts it among the open connections.
     pub async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
         self.clone().serve(stream).await;
+    }
+
+    /// What is stored and was published with RETAIN.
+    fn retain(&self, message: &Arc<Message>) {
+        if let Some(topic) = &message.channel {
+            self.retained.set(topic, message);
+        }
     }
 
     fn framing(&self) -> Framing {

@@ -6,7 +6,7 @@ use std::{
     io,
     num::NonZeroU16,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -161,7 +161,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     }
 
     async fn run(&mut self) -> End {
-        poll_fn(|cx| self.poll_end(cx)).await
+        poll_fn(|cx| {
+            let end = ready!(self.poll_end(cx));
+            self.inbound.leave(cx, &mut self.session);
+            Poll::Ready(end)
+        })
+        .await
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<End> {

@@ -180,10 +180,8 @@ impl Inbound {
                 }
             }
             let State::Known(outcome) = &first.state else { return Ok(()) };
-            if let (Outcome::Stored(_), Some(message)) = (outcome, first.retain.take())
-                && let Some(topic) = &message.channel
-            {
-                self.mqtt.retained.set(topic, &message);
+            if let (Outcome::Stored(_), Some(message)) = (outcome, first.retain.take()) {
+                self.mqtt.retain(&message);
             }
             if first.qos == Qos::AtMostOnce && !matches!(outcome, Outcome::Stored(_)) {
                 self.mqtt.gateway.metrics.mqtt.undelivered(Undelivered::PublishFailed);
@@ -211,6 +209,23 @@ impl Inbound {
             self.unanswered.pop_front();
         }
         Ok(())
+    }
+
+    /// The connection ends. What is stored by now the session knows, so that QoS 2 that is sent again is not stored again.
+    pub(super) fn leave(&mut self, cx: &mut Context<'_>, session: &mut Session) {
+        for Unanswered { packet, qos, retain, state, .. } in self.unanswered.drain(..) {
+            let outcome = match state {
+                State::Known(outcome) => outcome,
+                State::Under(mut under) => match under.poll_unpin(cx) {
+                    Poll::Ready(receipts) => outcome(&receipts),
+                    Poll::Pending => continue,
+                },
+            };
+            if matches!(outcome, Outcome::Stored(_)) {
+                retain.iter().for_each(|message| self.mqtt.retain(message));
+                session.unreleased.extend(packet.filter(|_| qos == Qos::ExactlyOnce).map(NonZeroU16::get));
+            }
+        }
     }
 
     /// PUBREL of a client.

@@ -88,3 +88,22 @@ async fn a_client_that_read_nothing_any_more_finds_its_session() {
     assert_eq!((first, body.len()), (0x3A, 6 + 2 * BUFFER), "the event, again");
     drop(dead);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_published_right_before_the_end_is_not_stored_again() {
+    let broker = Broker::start();
+    let (mut reader, _) = broker.connect("reader").await;
+    reader.send(0x82, b"\0\x01\0\0\x01a\x01").await;
+    assert_eq!(reader.packet().await.0, 0x90, "SUBACK");
+    let (mut writer, _) = broker.connect("writer").await;
+    writer.0.write_all(b"\x34\x07\0\x01a\0\x01\0x\xE0\0").await.expect("it is read"); // PUBLISH of QoS 2, DISCONNECT
+    sleep(Duration::from_millis(10)).await;
+    let (mut writer, was_there) = broker.connect("writer").await;
+    assert!(was_there);
+    writer.send(0x3C, b"\0\x01a\0\x01\0x").await; // again, with DUP
+    assert_eq!(writer.packet().await, (0x50, vec![0, 1]), "PUBREC");
+    assert_eq!(reader.packet().await.0, 0x32, "PUBLISH");
+    reader.send(0xC0, &[]).await;
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(reader.packet().await.0, 0xD0, "PINGRESP, and no second PUBLISH");
+}
