@@ -26,6 +26,8 @@ enum Kept {
     Not,
     Until(Instant),
     Forever,
+    /// Nobody can tell.
+    Perhaps,
 }
 
 pub struct Client {
@@ -84,7 +86,7 @@ impl Client {
             (None, Kept::Forever) => Some(true),
             (None, Kept::Until(end)) if now + SLACK < end => Some(true),
             (None, Kept::Until(end)) if end + SLACK < now => Some(false),
-            (None, Kept::Until(_)) => None,
+            (None, Kept::Until(_) | Kept::Perhaps) => None,
         };
         if let Some(mut earlier) = self.link.take() {
             earlier.cause = match earlier.cause {
@@ -107,6 +109,7 @@ impl Client {
         self.kept = match link.opening.expiry {
             0 => Kept::Not,
             u32::MAX => Kept::Forever,
+            _ if matches!(link.cause, Cause::Perhaps | Cause::Must(0x8D)) => Kept::Perhaps, // since when?
             seconds => Kept::Until(Instant::now() + Duration::from_secs(seconds.into())),
         };
         self.is_stalled = false;
@@ -123,7 +126,7 @@ impl Client {
         match self.kept {
             Kept::Not => false,
             Kept::Until(end) => Instant::now() < end + SLACK,
-            Kept::Forever => true,
+            Kept::Forever | Kept::Perhaps => true,
         }
     }
 

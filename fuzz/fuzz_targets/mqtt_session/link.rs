@@ -2,7 +2,10 @@
 
 use bytes::{Buf, BytesMut};
 use futures::FutureExt;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
     time::Instant,
@@ -13,6 +16,9 @@ use super::{
     ledger::Ledger,
     wire::Opening,
 };
+
+/// Whoever has promised to speak every ten seconds and says nothing for so long may be let go.
+pub const SILENCE: Duration = Duration::from_secs(14);
 
 /// Why the gateway may end a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +114,10 @@ impl Link {
     /// Reads what there is. Whether anything.
     pub fn read(&mut self) -> bool {
         let mut has_read = false;
+        let is_silent = self.opening.keep_alive > 0 && self.spoke.elapsed() > SILENCE;
+        if is_silent && self.cause == Cause::None {
+            self.cause = Cause::Perhaps;
+        }
         while !self.is_over {
             match self.stream.read_buf(&mut self.unread).now_or_never() {
                 None => break,

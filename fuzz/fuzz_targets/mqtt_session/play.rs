@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     client::Client,
-    link::Cause,
+    link::{Cause, SILENCE},
     session::Publishing,
     wire::{self, Opening, PUBACK, PUBCOMP, PUBREC, PUBREL, Will},
     world::{GROUP, WITNESS, World, is_shared},
@@ -107,6 +107,7 @@ impl World {
         };
         let receive_maximum = if version == 5 { [100, 1, 2, 5][usize::from(first >> 4 & 3)] } else { u16::MAX };
         let maximum = (version == 5 && first & 0xC0 == 0xC0).then_some(100);
+        self.is_group_lossy |= maximum.is_some();
         let will = (second & 1 != 0).then(|| {
             let (topic, qos) = (TOPICS[usize::from(second >> 1) % TOPICS.len()], second >> 4 & 1);
             let event = self.ledger.event(topic, qos, 20);
@@ -232,8 +233,8 @@ impl World {
         for Client { link, is_stalled, .. } in &mut self.clients {
             let Some(link) = link.as_mut().filter(|link| link.opening.keep_alive > 0) else { continue };
             let silent = Instant::now() + time - link.spoke;
-            if silent > Duration::from_secs(14) && link.cause == Cause::None {
-                let is_sure = !*is_stalled && link.is_flushed() && silent > Duration::from_secs(16);
+            if silent > SILENCE && link.cause == Cause::None {
+                let is_sure = !*is_stalled && link.is_flushed() && silent > SILENCE + Duration::from_secs(2);
                 link.cause = if is_sure { Cause::Must(0x8D) } else { Cause::Perhaps };
             }
         }
