@@ -194,6 +194,11 @@ impl Outbound {
         out: &mut BytesMut,
         session: &mut Session,
     ) -> Poll<Result<(), Interrupted>> {
+        // A client that comes back may take fewer at once than it did.
+        let begun = session.window.unconfirmed().saturating_sub(self.at_once.len());
+        if begun >= self.most && self.at_once.front().is_some_and(|(_, publish)| publish.is_some()) {
+            return Poll::Pending;
+        }
         if let Some((packet, publish)) = self.at_once.pop_front() {
             self.write_again(out, session, packet, publish);
             return Poll::Ready(Ok(()));
@@ -349,17 +354,19 @@ mod tests {
     use super::*;
     use crate::codec::mqtt::{Framing, Packet, Version, decode};
 
-    /// What a client is sent of a delivery that is kept here, when its session is resumed, and what of it stays unconfirmed.
+    /// What a client that takes one at a time is sent of two deliveries that are kept here, when its session is resumed, and what of
+    /// them stays unconfirmed.
     fn resumed(maximum: usize) -> (BytesMut, usize) {
         let kept = Publish { qos: Qos::AtLeastOnce, topic: "a".into(), payload: "21.5".into(), ..Publish::default() };
         let mut session = Session::default();
+        session.window.enter(Origin::Kept(Box::new(kept.clone()))).expect("it is new");
         session.window.enter(Origin::Kept(Box::new(kept))).expect("it is new");
         let encoder = Encoder { version: Version::V5, maximum, tells_problems: true };
         let mut outbound = Outbound::new(encoder, "c".into(), 1, MqttCounters::default());
         outbound.resume(&mut session);
         let mut out = BytesMut::new();
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        assert!(outbound.write_next(&mut cx, &mut out, &mut session).is_ready());
+        while outbound.write_next(&mut cx, &mut out, &mut session).is_ready() {}
         (out, session.window.unconfirmed())
     }
 
@@ -369,7 +376,7 @@ mod tests {
         let frame = Framing { maximum: 100 }.next(&mut out).expect("sound").expect("whole");
         let Ok(Packet::Publish(publish)) = decode(Version::V5, frame) else { panic!("no PUBLISH") };
         assert_eq!((publish.packet, publish.dup, &*publish.payload), (NonZeroU16::new(1), true, &b"21.5"[..]));
-        assert_eq!(unconfirmed, 1);
+        assert_eq!((unconfirmed, out.len()), (2, 0), "the other one waits");
     }
 
     #[test]
