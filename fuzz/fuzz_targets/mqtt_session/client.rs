@@ -240,7 +240,7 @@ impl Client {
         };
         let is_sent = |delivery: &Delivery| matches!(delivery.stage, Stage::One | Stage::Two);
         self.session.inbound.retain(|_, delivery| !(is_shared(delivery) && is_sent(delivery)));
-        if !self.session.is_wild && !self.session.has_changed {
+        if !self.session.is_wild && !self.session.has_changed && !self.session.may_miss {
             let own = self.session.inbound.iter().filter(|(_, delivery)| !is_shared(delivery));
             link.again = own.map(|(packet, _)| *packet).collect();
         }
@@ -391,6 +391,12 @@ impl Client {
             session.inbound.remove(&packet);
             link.quota.remove(&packet);
         }
+    }
+
+    /// It does not want a delivery. Whether the gateway hears that before the connection breaks nobody knows: it may come again.
+    pub fn refuse(&mut self, packet: u16, ledger: &Ledger) {
+        let event = self.session.inbound.get(&packet).and_then(|delivery| ledger.find(&delivery.payload));
+        self.twos.retain(|two| Some(*two) != event);
     }
 
     /// Completes everything, from now on.

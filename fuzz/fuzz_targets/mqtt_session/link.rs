@@ -160,6 +160,7 @@ impl Link {
         let Some(will) = &self.opening.will else { return };
         let event = &mut ledger.events[will.event];
         match self.cause {
+            Cause::Goodbye if !self.is_flushed() => {}
             Cause::Goodbye if !self.leaves_will => event.most = 0,
             Cause::Perhaps | Cause::GoodbyeOrTakeover => {}
             _ => event.is_confirmed |= self.let_in.is_some() && will.delay == 0,

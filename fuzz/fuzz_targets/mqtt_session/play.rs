@@ -201,8 +201,12 @@ impl World {
     fn complete(&mut self, client: usize, how: u8) {
         let all = self.clients[client].completable();
         let Some(packet) = all.get(usize::from(how & 0x3F) % all.len().max(1)) else { return };
+        let reason = if how & 0xC0 == 0xC0 { 0x80 } else { 0 };
         if self.clients[client].is_well() {
-            self.clients[client].complete(*packet, if how & 0xC0 == 0xC0 { 0x80 } else { 0 });
+            if reason >= 0x80 {
+                self.clients[client].refuse(*packet, &self.ledger);
+            }
+            self.clients[client].complete(*packet, reason);
         }
     }
 
@@ -268,6 +272,9 @@ impl World {
     /// Bytes that may be anything.
     fn break_rules(&mut self, client: usize, tape: &mut Tape<'_>) {
         let bytes = tape.bytes(40);
+        if self.clients[client].link.as_ref().is_some_and(|link| link.cause == Cause::Goodbye) {
+            return; // nobody reads them
+        }
         self.clients[client].run_wild();
         if let Some(link) = &mut self.clients[client].link {
             link.send(&bytes);
