@@ -20,8 +20,8 @@ use tokio::{runtime, sync::oneshot};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    config::Subscription,
-    gateway::{Gateway, NamedConnector, Snapshot},
+    config::{MqttListener, Subscription},
+    gateway::{Gateway, Listener, NamedConnector, Snapshot},
     protocols::{
         accept::{Acceptor, Places},
         http::{Problem, server::Server},
@@ -61,6 +61,8 @@ pub struct Admin {
     pub subscriptions: Arc<Subscriptions>,
     /// Where sessions are kept, if any are.
     pub state: Option<Arc<dyn state::State>>,
+    /// `listeners.mqtt`, if there is one.
+    pub mqtt: Option<MqttListener>,
 }
 
 /// Serves until the process ends. Fails if the address cannot be bound or no thread can be had; returns the bound address.
@@ -201,6 +203,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "subscriptions": subscriptions,
         "groups": groups,
         "state": admin.state.as_ref().map(|state| shown(state.standing())),
+        "mqtt": mqtt(&admin.gateway),
         "in_flight_bytes": admin.gateway.in_flight.load(Relaxed),
         "edition": snapshot.edition,
         "reload": admin.reloaded.lock().as_ref().map(reload),
@@ -227,6 +230,20 @@ fn subscription(each: &Subscription, all: &Subscriptions, snapshot: &Snapshot) -
         "waiting": waiting,
         "events": events,
         "last_error": trouble.map(|trouble| json!({ "time": trouble.time.as_deref(), "detail": trouble.detail })),
+    })
+}
+
+/// The MQTT listener; null where there is none.
+fn mqtt(gateway: &Gateway) -> Value {
+    let counters = &gateway.metrics.mqtt;
+    let Some(sessions) = counters.sessions() else { return Value::Null };
+    let figures = counters.figures();
+    json!({
+        "connections": gateway.metrics.connections[Listener::Mqtt as usize].get(),
+        "sessions": { "connected": sessions.connected, "parked": sessions.parked },
+        "in_flight": { "unanswered_publishes": figures.unanswered, "unconfirmed_deliveries": figures.unconfirmed },
+        "undelivered": by_name(figures.undelivered()),
+        "bytes": { "received": figures.received, "sent": figures.sent },
     })
 }
 

@@ -63,7 +63,8 @@ pub async fn serve(
     let metrics = Arc::new(Metrics::default());
     let traces = Traces::from_environment(metrics.spans_dropped.clone()).map_err(StartError::Traces)?;
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let (admin, bound) = (config.admin.clone(), Listeners::bind(&config).await?);
+    let (admin, mqtt) = (config.admin.clone(), config.mqtt.clone());
+    let bound = Listeners::bind(&config).await?;
     let workers = Arc::new(Workers::start().map_err(StartError::Threads)?);
     let (assembly, snapshot) = Assembly::start(config, metrics.clone()).map_err(StartError::Config)?;
     let gateway = Arc::new(Gateway::new(snapshot, metrics).with_traces(traces));
@@ -81,6 +82,7 @@ pub async fn serve(
         reloaded: reloaded.clone(),
         subscriptions: subscriptions.clone(),
         state: state.clone(),
+        mqtt,
     };
     let shown_at =
         admin::serve(shown, admin.address).await.map_err(|problem| unbound("listeners.admin.address", problem))?;

@@ -1,6 +1,6 @@
 //! What would become of a publish, route by route, without sending anything: for `meshgate explain` and the admin listener.
 //!
-//! A request is read by the codec and asked of the routes as a publish over HTTP is. Not seen is what only a broker knows: whether it
+//! A request is read by the codec and asked of the routes as a publish over HTTP is, or over MQTT. Not seen is what only a broker knows: whether it
 //! is there, whether it has the topic, what size it takes.
 
 use std::sync::Arc;
@@ -17,10 +17,15 @@ use serde_json::json;
 
 use crate::{
     codec::http::{DecodeError, Decoded, decode},
+    config::MqttListener,
     router::{Channel, Explained, Router, Target, Verdict},
 };
 
+mod mqtt;
 mod text;
+
+use mqtt::Answered;
+pub use mqtt::MqttPublish;
 
 /// The routes that are asked, and what surrounds them.
 #[derive(Debug)]
@@ -31,6 +36,8 @@ pub struct Setting<'a> {
     pub connectors: Vec<&'a str>,
     /// Bytes of the longest body.
     pub max_body: usize,
+    /// `listeners.mqtt`, if there is one.
+    pub mqtt: Option<&'a MqttListener>,
 }
 
 /// What would become of a request's events. As JSON one event is an object, a batch `{"events": […]}`.
@@ -61,6 +68,9 @@ pub struct Fate {
     routes: Vec<Asked>,
     /// Those of the taps first.
     destinations: Vec<Place>,
+    /// Of a publish over MQTT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mqtt: Option<Answered>,
 }
 
 /// Which event it is.
@@ -76,6 +86,8 @@ struct About {
 struct Rejected {
     reason: &'static str,
     detail: String,
+    #[serde(skip)]
+    kind: Rejection,
 }
 
 /// What one route says.
@@ -210,17 +222,17 @@ impl Fate {
 fn of_outcome(outcome: &Outcome) -> Rejected {
     match outcome {
         Outcome::Rejected { reason, detail } => rejected(*reason, detail.clone()),
-        other => Rejected { reason: other.name(), detail: other.detail().to_owned() },
+        other => Rejected { reason: other.name(), detail: other.detail().to_owned(), kind: Rejection::NoRoute },
     }
 }
 
-fn rejected(reason: Rejection, detail: String) -> Rejected {
-    let reason = match reason {
+fn rejected(kind: Rejection, detail: String) -> Rejected {
+    let reason = match kind {
         Rejection::BadEvent => "bad event",
         Rejection::UnsupportedType => "unsupported type",
         Rejection::NoRoute => "no route",
         Rejection::Forbidden => "forbidden",
         Rejection::TooLarge => "too large",
     };
-    Rejected { reason, detail }
+    Rejected { reason, detail, kind }
 }

@@ -36,10 +36,12 @@ use crate::{
 pub(crate) mod exposition;
 mod latency;
 mod logs;
+mod mqtt;
 mod subscriptions;
 mod traces;
 use latency::Latency;
 pub use logs::{LogFormat, start_logging};
+pub use mqtt::{InFlight, MqttCounters, MqttFigures, SessionFigures, Undelivered};
 use subscriptions::AllSubscriptions;
 pub use subscriptions::SubscriptionCounters;
 pub use traces::{Spans, Traces};
@@ -72,6 +74,8 @@ pub struct Metrics {
     pub spans_dropped: EventCounter,
     /// Records of sessions that were not stored at their time.
     pub state_failures: EventCounter,
+    /// What the MQTT listener counts.
+    pub mqtt: MqttCounters,
     in_flight: Gauge<i64, AtomicI64>,
     subscriptions: AllSubscriptions,
     subscription_lag: Family<Labels, Gauge<i64, AtomicI64>>,
@@ -118,6 +122,8 @@ impl Default for Metrics {
         registry.register("trace_spans_dropped", "Trace spans the collector did not get", spans_dropped.clone());
         let state_failures = Counter::default();
         registry.register("state_failures", "Records of sessions that were not stored", state_failures.clone());
+        let mqtt = MqttCounters::default();
+        mqtt.register(&mut registry);
         let (in_flight, subscription_lag) = (Gauge::default(), Family::default());
         let waiting = "Events that wait for their outcomes, as limits.in_flight counts them";
         registry.register_with_unit("in_flight", waiting, Unit::Bytes, in_flight.clone());
@@ -144,6 +150,7 @@ impl Default for Metrics {
             filter_errors,
             spans_dropped,
             state_failures,
+            mqtt,
             in_flight,
             subscriptions,
             subscription_lag,

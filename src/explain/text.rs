@@ -24,6 +24,7 @@ impl Fate {
             lines.extend(columns(self.destinations.iter().map(Place::row).collect()));
             paragraphs.push(lines.join("\n"));
         }
+        paragraphs.extend(self.mqtt.as_ref().map(|answered| answered.text(self.is_rejected())));
         paragraphs.join("\n\n")
     }
 

@@ -31,6 +31,7 @@ mod connection;
 mod farewell;
 mod handshake;
 mod inbound;
+mod metered;
 mod outbound;
 mod outcome;
 mod pending;
@@ -45,8 +46,13 @@ mod window;
 
 use connection::{Connection, End};
 use handshake::greet;
+pub(crate) use inbound::event as published_event;
+use metered::Metered;
+pub(crate) use outcome::{Answer, answer};
 use retained::Retained;
+pub(crate) use retained::is_removal;
 use sessions::Sessions;
+pub(crate) use will::source;
 
 /// QoS 1 and 2 publishes of one client that may be unanswered, and deliveries to it that may be unconfirmed.
 const RECEIVE_MAXIMUM: u16 = 1024;
@@ -80,6 +86,9 @@ impl Mqtt {
         let sessions = Sessions::start(gateway.clone(), retained.clone(), state.clone());
         state.begin(Arc::new(Records { sessions: Arc::downgrade(&sessions), retained: retained.clone() }));
         let (in_flight, settings) = (http.in_flight.clone(), Arc::new(settings));
+        let shown = Arc::downgrade(&sessions);
+        let figures = move || shown.upgrade().map(|sessions| sessions.figures()).unwrap_or_default();
+        gateway.metrics.mqtt.show_sessions(figures);
         Self { gateway, in_flight, drain, sessions, retained, settings }
     }
 
@@ -101,11 +110,18 @@ impl Mqtt {
         self.sessions.leave().await;
     }
 
+    /// Serves a client over `stream`, from its first byte until one side has ended it: what [`connection`](Self::connection) does with a
+    /// socket, for any other way that bytes can come. The caller counts it among the open connections.
+    pub async fn serve_stream<S: AsyncRead + AsyncWrite + Unpin + Send>(&self, stream: S) {
+        self.clone().serve(stream).await;
+    }
+
     fn framing(&self) -> Framing {
         Framing { maximum: self.settings.max_packet }
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(self, mut stream: S) {
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(self, stream: S) {
+        let mut stream = Metered { stream, counters: self.gateway.metrics.mqtt.clone() };
         let patience = self.gateway.now().limits.header_timeout;
         let greeting = Box::pin(greet(&self, &mut stream, patience)).await;
         let Some(greeting) = greeting else { return };
@@ -136,3 +152,6 @@ impl From<std::io::Error> for End {
         Self::Lost(problem.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ use tokio::task::spawn_blocking;
 
 use crate::harness::{gateway::Gateway, kafka::run};
 
+mod figures;
+
 /// In front of memory, with an MQTT listener on a free port.
 fn start() -> Gateway {
     Gateway::start(
@@ -20,13 +22,17 @@ routes:
     )
 }
 
-async fn play(scenario: &'static str, transport: &'static str) {
-    let gateway = start();
-    let status = gateway.ask_admin("/status").await.text().await.expect("a text");
-    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+/// Where its MQTT listener is.
+async fn address(gateway: &Gateway) -> String {
+    let status = gateway.status().await;
     let listeners = status["listeners"].as_array().expect("a list");
     let mqtt = listeners.iter().find(|listener| listener["name"] == "mqtt").expect("an MQTT listener");
-    let mqtt = mqtt["address"].as_str().expect("an address").to_owned();
+    mqtt["address"].as_str().expect("an address").to_owned()
+}
+
+async fn play(scenario: &'static str, transport: &'static str) {
+    let gateway = start();
+    let mqtt = address(&gateway).await;
     let mut command = Command::new("scripts/python");
     command.arg("tests/it/devices/devices.py").arg(scenario).env("MQTT", mqtt).env("TRANSPORT", transport);
     command.env("HTTP", &gateway.url).env("HTTP_ADDRESS", gateway.url.trim_start_matches("http://"));

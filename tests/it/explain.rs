@@ -184,3 +184,123 @@ async fn the_admin_listener_explains_and_stores_nothing() {
         status["routes"].as_array().expect("a list").iter().map(|route| route["published"]["stored"].clone()).collect();
     assert!(published.iter().all(|stored| *stored == 0), "{status}");
 }
+
+const DEVICES: &str = r##"
+listeners: { mqtt: { address: "127.0.0.1:0", max_packet: 64KiB } }
+connectors: { main: { kind: memory } }
+routes:
+  - { name: dear, channel: "dear/#", filters: [{ exact: { type: dear } }], to: [{ connector: main, topic: dear }] }
+  - { name: readings, channel: "sensors/{device}", to: [{ connector: main, topic: "{source}" }] }
+"##;
+
+/// The `mqtt` of an explanation: packet and reason code.
+fn answer(explained: &Value) -> (&Value, &Value) {
+    (&explained["mqtt"]["packet"], &explained["mqtt"]["reason_code"])
+}
+
+#[test]
+fn tells_what_a_device_would_hear() {
+    let (_folder, config) = configured(DEVICES);
+    let told = text(&explain(&config, "sensors/7", "21.5", &["--mqtt", "5", "--retain", "--client-id", "edge 7"]));
+    assert!(told.contains(r#"of type "io.meshgate.raw" from "/mqtt/edge%207" (no CloudEvent: wrapped)"#), "{told}");
+    assert!(told.contains(r#"topic "/mqtt/edge%207""#), "{told}");
+    let expected =
+        "\n\nanswer by MQTT 5.0\n  PUBACK (with QoS 2, PUBREC) 0x00 Success\n  the message is retained for the topic\n";
+    assert!(told.ends_with(expected), "{told}");
+    let cases = [
+        (&["--mqtt", "5"][..], "sensors/7", "PUBACK (with QoS 2, PUBREC) 0x00 Success\n"),
+        (&["--mqtt", "5"], "nowhere", "PUBACK (with QoS 2, PUBREC) 0x90 Topic Name invalid\n"),
+        (&["--mqtt", "5"], "$SYS/x", "PUBACK (with QoS 2, PUBREC) 0x90 Topic Name invalid\n"),
+        (&["--mqtt", "5"], "sensors/+", "DISCONNECT 0x90 Topic Name invalid\n"),
+        (&["--mqtt", "3.1.1"], "sensors/7", "PUBACK (with QoS 2, PUBREC)\n"),
+        (
+            &["--mqtt", "3.1.1"],
+            "nowhere",
+            "none: the connection is closed, MQTT 3.1.1 has no word for it (listeners.mqtt.rejected_v3)\n",
+        ),
+        (&["--mqtt", "3.1.1"], "sensors/#", "none: the connection is closed"),
+    ];
+    for (arguments, topic, says) in cases {
+        let told = text(&explain(&config, topic, "21.5", arguments));
+        assert!(told.contains(&format!("\n  {says}")), "{arguments:?} {topic}: {told}");
+        assert!(!told.contains("retained"), "{told}");
+    }
+    let lenient = DEVICES.replace("max_packet: 64KiB", "rejected_v3: ack");
+    let (_folder, config) = configured(&lenient);
+    let told = text(&explain(&config, "nowhere", "21.5", &["--mqtt", "3.1.1"]));
+    assert!(told.contains("  PUBACK (with QoS 2, PUBREC) all the same (listeners.mqtt.rejected_v3)\n"), "{told}");
+    let (_folder, config) = configured(ROUTES);
+    let told = text(&explain(&config, "sensors/7", "21.5", &["--mqtt", "5"]));
+    assert!(told.ends_with("  but nobody listens: `listeners.mqtt` is not set\n"), "{told}");
+}
+
+#[test]
+fn reads_the_events_of_devices_as_the_listener_does() {
+    let (_folder, config) = configured(DEVICES);
+    let event = r#"{"specversion":"1.0","id":"7","source":"/shop","type":"dear"}"#;
+    let wrapped = json(&explain(&config, "dear/x", event, &["--json", "--mqtt", "5"]));
+    assert_eq!((&wrapped["wrapped"], &wrapped["rejected"]["reason"]), (&true.into(), &"no route".into()));
+    let of_v3 = json(&explain(&config, "dear/x", event, &["--json", "--mqtt", "3.1.1"]));
+    assert_eq!((&of_v3["wrapped"], &of_v3["route"]), (&false.into(), &"dear".into()));
+    assert_eq!(answer(&of_v3), (&"PUBACK".into(), &Value::Null));
+    let structured = ["--json", "--mqtt", "5", "--content-type", "application/cloudevents+json"];
+    let structured = json(&explain(&config, "dear/x", event, &structured));
+    assert_eq!((&structured["event"]["id"], &structured["route"]), (&"7".into(), &"dear".into()));
+    let attributes = ["id=8", "source=/shop", "type=dear", "specversion=1.0"];
+    let mut binary = vec!["--json", "--mqtt", "5"];
+    attributes.iter().for_each(|attribute| binary.extend(["--user-property", attribute]));
+    let told = json(&explain(&config, "dear/x", "21.5", &binary));
+    assert_eq!((&told["event"]["id"], &told["wrapped"]), (&"8".into(), &false.into()));
+    assert_eq!(answer(&told), (&"PUBACK".into(), &0.into()));
+    binary.extend(["--user-property", "time=noon"]);
+    let bad = explain(&config, "dear/x", "21.5", &binary);
+    assert_eq!((answer(&json(&bad)), bad.status.code()), ((&"PUBACK".into(), &0x99.into()), Some(65)));
+    let large = json(&explain(&config, "sensors/7", &"x".repeat(64 << 10), &["--json", "--mqtt", "5"]));
+    assert_eq!(
+        (answer(&large), &large["rejected"]["reason"]),
+        ((&"DISCONNECT".into(), &0x95.into()), &"too large".into())
+    );
+    let removed = json(&explain(&config, "sensors/7", "", &["--json", "--mqtt", "5", "--retain"]));
+    assert_eq!(removed["mqtt"]["retained"], "removed");
+    let of_http = json(&explain(&config, "sensors/7", "21.5", &["--json"]));
+    assert_eq!(of_http["mqtt"], Value::Null);
+    for wrong in [
+        &["--mqtt", "3"][..],
+        &["--retain"],
+        &["--mqtt", "3.1.1", "--user-property", "a=b"],
+        &["--mqtt", "5", "--user-property", "a"],
+    ] {
+        assert_eq!(explain(&config, "sensors/7", "21.5", wrong).status.code(), Some(64), "{wrong:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_admin_listener_explains_what_devices_publish() {
+    let routes = DEVICES.replace(
+        "listeners: {",
+        "listeners: { http: { address: \"127.0.0.1:0\" }, admin: { address: \"127.0.0.1:0\" },",
+    );
+    let gateway = Gateway::start(&routes);
+    let ask =
+        |query: &str| gateway.client.post(format!("{}/explain?channel=sensors/7{query}", gateway.admin)).body("21.5");
+    let answer = ask("&mqtt=5&retain=true&client_id=seven&user_property=unit%3DK").send().await.expect("an answer");
+    let told: Value = serde_json::from_str(&answer.text().await.expect("a body")).expect("JSON");
+    assert_eq!(told["destinations"][0]["topic"], "/mqtt/seven");
+    assert_eq!(told["mqtt"]["retained"], "kept");
+    let command = ["--json", "--mqtt", "5", "--retain", "--client-id", "seven", "--user-property", "unit=K"];
+    let (_folder, config) = configured(DEVICES);
+    let mut by_command = json(&explain(&config, "sensors/7", "21.5", &command));
+    by_command["event"]["id"] = told["event"]["id"].clone(); // a new one for each
+    assert_eq!(told, by_command, "as the command tells it");
+    for (query, says) in [
+        ("&retain=true", "add `mqtt=5`"),
+        ("&mqtt=3", "`3` is no version"),
+        ("&mqtt=5&mqtt=5", "more than once"),
+        ("&mqtt=5&user_property=x", "NAME=VALUE"),
+        ("&mqtt=5&retain=yes", "true or false"),
+    ] {
+        let refused = problem(ask(query).send().await.expect("an answer")).await;
+        assert_eq!(refused["status"], 400);
+        assert!(refused["detail"].to_string().contains(says), "{query}: {refused}");
+    }
+}

@@ -16,6 +16,9 @@ const OF_A_READ: [&str; 6] = ["from", "after", "limit", "meta", "resume", "filte
 /// Queries that only one way of reading knows: their names, and what takes one of them with its value.
 type Own<'a> = (&'a [&'static str], &'a mut dyn FnMut(&str, &str) -> Result<(), Problem>);
 
+/// A query and its value.
+pub(crate) type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The queries of a read.
 #[derive(Debug)]
 pub(in crate::protocols) struct ReadQuery {
@@ -88,19 +91,13 @@ pub(in crate::protocols) fn none(uri: &Uri) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The value of the one query that a URL has to have.
-pub(crate) fn only<'a>(uri: &'a Uri, name: &str) -> Result<Cow<'a, str>, Problem> {
-    let mut found = None;
-    for pair in pairs(uri.query().unwrap_or_default()) {
-        match pair? {
-            (key, _) if key != name => return Err(unknown_query(&key, &[name])),
-            _ if found.is_some() => {
-                return Err(Problem::bad_request(format!("query `{name}` is given more than once")));
-            }
-            (_, value) => found = Some(value),
-        }
-    }
-    found.ok_or_else(|| Problem::bad_request(format!("query `{name}` is missing")))
+/// All queries of a URL that may have these.
+pub(crate) fn known<'a>(uri: &'a Uri, names: &[&str]) -> Result<Vec<Pair<'a>>, Problem> {
+    let known = pairs(uri.query().unwrap_or_default()).map(|pair| {
+        let (key, value) = pair?;
+        if names.contains(&&*key) { Ok((key, value)) } else { Err(unknown_query(&key, names)) }
+    });
+    known.collect()
 }
 
 /// Whether this pair of a query, as it stands in a URL, has the key.
@@ -113,7 +110,7 @@ fn unknown_query(name: &str, known: &[&str]) -> Problem {
     Problem::bad_request(format!("query `{name}` is not known here: {}", suggestion(name, known)))
 }
 
-fn pairs(query: &str) -> impl Iterator<Item = Result<(Cow<'_, str>, Cow<'_, str>), Problem>> {
+fn pairs(query: &str) -> impl Iterator<Item = Result<Pair<'_>, Problem>> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         Ok((form_decode(key)?, form_decode(value)?))

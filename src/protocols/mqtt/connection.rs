@@ -13,7 +13,7 @@ use futures::{FutureExt, future::BoxFuture};
 use meshgate_api::{connector::Settlement, cursor::Cursor};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
-    time::{Instant, Sleep, sleep, sleep_until},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -31,6 +31,7 @@ use crate::{
     codec::mqtt::{Ack, AckKind, Disconnect, Encoder, Fault, Framing, Packet, Reason, Version, decode},
     shutdown::Drain,
     state::Unstored,
+    telemetry::InFlight,
 };
 
 mod changes;
@@ -48,6 +49,8 @@ const ROUNDS: usize = 64;
 const CHANGE: usize = 8;
 /// How long the last words may take.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
+/// How long what the client has published and is under way is waited for: less than the session's next owner waits.
+const SETTLING_TIME: Duration = Duration::from_millis(800);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,7 @@ pub(super) struct Connection<S> {
     expiry: u32,
     inbound: Inbound,
     outbound: Outbound,
+    in_flight: InFlight,
     /// What is read and not looked at, and what is to be written.
     input: BytesMut,
     pending: Pending,
@@ -99,20 +103,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
     pub(super) fn new(mqtt: Mqtt, stream: S, greeting: Greeting) -> Box<Self> {
         let Greeting { connect, mut claim, connack, rest } = greeting;
         let encoder = encoder(&connect);
+        let recovers = claim.earlier.is_some();
         let mut session = claim.earlier.take().unwrap_or_default();
         let expiry = connect.lasting();
         let patience = (connect.keep_alive > 0).then(|| Duration::from_secs(connect.keep_alive.into()) * 3 / 2);
         let now = Instant::now();
-        let mut outbound = Outbound::new(
-            encoder,
-            claim.client_id.clone(),
-            connect.receive_maximum,
-            claim.is_recorded(),
-            mqtt.retained.clone(),
-        );
+        let counters = mqtt.gateway.metrics.mqtt.clone();
+        let in_flight = counters.in_flight();
+        let mut outbound =
+            Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum, mqtt.retained.clone(), counters);
+        outbound.is_recorded = claim.is_recorded();
         outbound.take_aliases(connect.topic_alias_maximum);
         outbound.resume(&mut session);
-        let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
+        let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id, recovers);
         let budget = mqtt.in_flight.clone();
         Box::new(Self {
             framing: mqtt.framing(),
@@ -127,6 +130,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             expiry,
             inbound,
             outbound,
+            in_flight,
             input: rest,
             pending: Pending::new(budget),
             output: connack,
@@ -177,7 +181,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             )));
         }
         self.is_draining |= self.drain.poll_begun(cx).is_ready();
-        if let Err(end) = self.move_packets(cx) {
+        let moved = self.move_packets(cx);
+        self.in_flight.set(self.inbound.unanswered(), self.session.window.unconfirmed());
+        if let Err(end) = moved {
             return Poll::Ready(end);
         }
         while let Poll::Ready(stored) = self.poll_recording(cx) {
@@ -413,28 +419,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
     }
 
-    /// Says why, and leaves the session as its client wants it.
+    /// Leaves the session as its client wants it, then says why. In this order: who takes the session up waits a second for it, and a
+    /// client that reads nothing any more may hold up the last words for longer.
     async fn close(mut self: Box<Self>, end: &End) {
         if let End::Fault(fault) = end {
             tracing::debug!(client = %self.claim.client_id, "an MQTT connection is ended: {fault}");
             self.encoder.disconnect(&mut self.output, fault.reason, &fault.detail);
         }
-        let last = async {
-            self.stream.write_all(&self.output).await?;
-            self.stream.shutdown().await
-        };
-        if !matches!(end, End::Lost(_)) && !matches!(tokio::time::timeout(CLOSING_TIME, last).await, Ok(Ok(()))) {
-            tracing::debug!("an MQTT client has not heard why its connection ended");
-        }
-        let after = self.after();
         let mut left = Left { expiry: self.expiry, has_will: true, is_draining: self.is_draining };
         if let End::ByClient(Disconnect { reason, session_expiry }) = end {
             left.has_will = *reason != Reason::Success; // [MQTT-3.14.4-3]
             left.expiry = session_expiry.unwrap_or(self.expiry);
         }
-        self.claim.park(&self.session, after.as_ref(), left).await;
+        if left.expiry > 0 {
+            drop(timeout(SETTLING_TIME, self.inbound.settle(&mut self.session)).await); // the rest is unknown
+        }
+        drop(self.changing.take());
+        let after = self.after();
+        let Self { mut stream, output, claim, session, outbound, .. } = *self;
+        drop(outbound); // a group's other members have what was its
+        claim.park(&session, after.as_ref(), left).await;
+        let last = async {
+            stream.write_all(&output).await?;
+            stream.shutdown().await
+        };
+        if !matches!(end, End::Lost(_)) && !matches!(timeout(CLOSING_TIME, last).await, Ok(Ok(()))) {
+            tracing::debug!("an MQTT client has not heard why its connection ended");
+        }
         if matches!(end, End::Fault(_)) {
-            linger(&mut self.stream).await;
+            linger(&mut stream).await;
         }
     }
 

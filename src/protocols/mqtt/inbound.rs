@@ -36,6 +36,7 @@ use crate::{
     protocols::http::body::{OVERHEAD, Share},
     publish::{Receipts, Refused, Submission},
     router::Channel,
+    telemetry::Undelivered,
 };
 
 pub(super) struct Inbound {
@@ -44,6 +45,8 @@ pub(super) struct Inbound {
     client_id: Str,
     /// Of what is no event.
     source: Str,
+    /// The session was there before this connection.
+    recovers: bool,
     /// None until the client uses one.
     aliases: Vec<Option<Str>>,
     unanswered: VecDeque<Unanswered>,
@@ -75,11 +78,23 @@ enum State {
 }
 
 impl Inbound {
-    pub(super) fn new(mqtt: Mqtt, encoder: Encoder, client_id: &Str) -> Self {
+    pub(super) fn new(mqtt: Mqtt, encoder: Encoder, client_id: &Str, recovers: bool) -> Self {
         let (client_id, source) = (client_id.clone(), will::source(client_id));
         let (unanswered, numbers, aliases) = Default::default();
         let (answered, unconfirmed) = (0, 0);
-        Self { mqtt, encoder, client_id, source, aliases, unanswered, answered, numbers, unconfirmed, held: None }
+        Self {
+            mqtt,
+            encoder,
+            client_id,
+            source,
+            recovers,
+            aliases,
+            unanswered,
+            answered,
+            numbers,
+            unconfirmed,
+            held: None,
+        }
     }
 
     /// Whether another packet may be read. One more than may be unanswered is, to see that it is one too many.
@@ -89,6 +104,11 @@ impl Inbound {
 
     pub(super) fn is_idle(&self) -> bool {
         self.unanswered.is_empty()
+    }
+
+    /// Publishes without an answer.
+    pub(super) fn unanswered(&self) -> usize {
+        self.unanswered.len()
     }
 
     /// When the connection ends because an answer is held.
@@ -205,23 +225,12 @@ impl Inbound {
 
     fn submission(&self, publish: Publish, session: &Session) -> Submission {
         let topic = publish.topic.clone();
-        let refused = |outcome: Outcome| {
-            let known = Message { channel: Some(topic.clone()), ..Message::default() };
-            Refused { known: Arc::new(known), outcome }
-        };
-        if let Err(problem) = Channel::check(&topic) {
-            return Err(refused(Outcome::rejected(Rejection::NoRoute, problem.to_string())));
-        }
         let publisher = session.is_deaf_to_itself().then_some(&self.client_id);
         let sender = Sender { version: self.encoder.version, source: &self.source, publisher };
-        if !publish.properties.is_sound(&publish.payload) {
-            let detail = "the payload is no UTF-8, as its payload format indicator says";
-            return Err(refused(Outcome::rejected(Rejection::BadEvent, detail)));
-        }
-        match decode_event(&sender, publish, &topic, SystemTime::now()) {
-            Ok(message) => Ok(Arc::new(message)),
-            Err(DecodeError { reason, detail, .. }) => Err(refused(Outcome::rejected(reason, detail))),
-        }
+        event(&sender, publish, SystemTime::now()).map(Arc::new).map_err(|outcome| {
+            let known = Message { channel: Some(topic), ..Message::default() };
+            Refused { known: Arc::new(known), outcome }
+        })
     }
 
     /// Writes the acknowledgements that are due. An error ends the connection.
@@ -245,6 +254,11 @@ impl Inbound {
                 State::Known(outcome) => answer(self.encoder.version, outcome, self.mqtt.settings.acknowledge_rejected),
                 State::Told(reason, detail) => Answer::Ack(*reason, (*detail).to_owned()),
             };
+            let is_lost =
+                |state: &State| matches!(state, State::Known(outcome) if !matches!(outcome, Outcome::Stored(_)));
+            if first.qos == Qos::AtMostOnce && is_lost(&first.state) {
+                self.mqtt.gateway.metrics.mqtt.undelivered(Undelivered::PublishFailed);
+            }
             match (first.packet, answer) {
                 (None, Answer::Ack(..) | Answer::Hold(_)) => {} // QoS 0: it is counted
                 (None, Answer::Close(detail)) => tracing::debug!("an event of QoS 0 is rejected: {detail}"),
@@ -289,11 +303,28 @@ impl Inbound {
         }
     }
 
-    /// PUBREL of a client.
+    /// The connection has ended while publishes are under way: those of QoS 2 that are stored belong to the session, so that they are not
+    /// published a second time when the client sends them again.
+    pub(super) async fn settle(&mut self, session: &mut Session) {
+        for Unanswered { packet, qos, state, .. } in self.unanswered.drain(..) {
+            let Some(packet) = packet.filter(|_| qos == Qos::ExactlyOnce) else { continue };
+            let outcome = match state {
+                State::Under(under) => under.await,
+                State::Known(outcome) => outcome,
+                State::Told(..) => continue,
+            };
+            if let Outcome::Stored(_) = outcome {
+                session.unreleased.insert(packet.get());
+            }
+        }
+    }
+
+    /// PUBREL of a client. Of a session that goes on it may be there a second time, because the first PUBCOMP was lost: there are clients to
+    /// whom "packet identifier not found" means that the publish has failed.
     pub(super) fn release(&mut self, packet: NonZeroU16, out: &mut BytesMut, session: &mut Session) {
         let was_taken = session.unreleased.remove(&packet.get());
         let reason = match self.encoder.version {
-            Version::V5 if !was_taken => Reason::PacketIdentifierNotFound,
+            Version::V5 if !was_taken && !self.recovers => Reason::PacketIdentifierNotFound,
             _ => Reason::Success,
         };
         if was_taken {
@@ -314,6 +345,18 @@ async fn retain_too(outcome: Outcome, message: &Message, retained: &Retained) ->
             Outcome::unknown(format!("the event is stored, and whether it is retained is not known: {problem}"))
         }
     }
+}
+
+/// The event of a PUBLISH whose topic is known, or why there is none.
+pub(crate) fn event(sender: &Sender<'_>, publish: Publish, now: SystemTime) -> Result<Message, Outcome> {
+    let topic = publish.topic.clone();
+    Channel::check(&topic).map_err(|problem| Outcome::rejected(Rejection::NoRoute, problem.to_string()))?;
+    if !publish.properties.is_sound(&publish.payload) {
+        let detail = "the payload is no UTF-8, as its payload format indicator says";
+        return Err(Outcome::rejected(Rejection::BadEvent, detail));
+    }
+    decode_event(sender, publish, &topic, now)
+        .map_err(|DecodeError { reason, detail, .. }| Outcome::rejected(reason, detail))
 }
 
 fn outcome(receipts: &Receipts) -> Outcome {

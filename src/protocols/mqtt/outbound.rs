@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use meshgate_api::{Str, cursor::Cursor, message::Message};
+use meshgate_api::{Str, connector::Settlement, cursor::Cursor, message::Message};
 use tokio::time::sleep;
 
 use super::{
@@ -24,6 +24,7 @@ use crate::{
     deliver::{Begin, Delivered, Ended, Flow, GroupName, OpenError, Reading},
     gateway::Gateway,
     router::ChannelFilters,
+    telemetry::{MqttCounters, Undelivered},
 };
 
 /// Before reading is tried again that a broker has interrupted.
@@ -49,7 +50,7 @@ pub(super) struct Outbound {
     most: usize,
     pub(super) flows: Flows,
     /// What is given to the client is to be in a record of the session.
-    is_recorded: bool,
+    pub(super) is_recorded: bool,
     /// For a client that takes topic aliases.
     aliases: Option<Box<Aliases>>,
     store: Arc<Retained>,
@@ -57,8 +58,8 @@ pub(super) struct Outbound {
     wanted: VecDeque<Subscription>,
     retained: VecDeque<Arc<Message>>,
     at_once: VecDeque<(NonZeroU16, Option<Publish>)>,
-    /// Why the client did not get events, and how many.
-    pub(super) withheld: u64,
+    /// What the client did not get is told to them.
+    counters: MqttCounters,
 }
 
 /// Why a message is written.
@@ -192,13 +193,13 @@ impl Outbound {
         encoder: Encoder,
         client_id: Str,
         receive_maximum: u16,
-        is_recorded: bool,
         store: Arc<Retained>,
+        counters: MqttCounters,
     ) -> Self {
         let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
         let (wanted, retained, at_once) = Default::default();
-        let (flows, aliases) = Default::default();
-        Self { encoder, client_id, most, flows, is_recorded, aliases, store, wanted, retained, at_once, withheld: 0 }
+        let (flows, aliases, is_recorded) = Default::default();
+        Self { encoder, client_id, most, flows, is_recorded, aliases, store, wanted, retained, at_once, counters }
     }
 
     /// The client takes topic aliases up to this one.
@@ -228,11 +229,13 @@ impl Outbound {
         out: &mut BytesMut,
         session: &mut Session,
     ) -> Poll<Result<(), Interrupted>> {
+        // A client that comes back may take fewer at once than it did.
+        let begun = session.window.unconfirmed().saturating_sub(self.at_once.len());
+        if begun >= self.most && self.at_once.front().is_some_and(|(_, publish)| publish.is_some()) {
+            return Poll::Pending;
+        }
         if let Some((packet, publish)) = self.at_once.pop_front() {
-            match publish {
-                Some(publish) => drop(self.encoder.publish(out, &Publish { dup: true, ..publish })),
-                None => self.encoder.release(out, packet),
-            }
+            self.write_again(out, session, packet, publish);
             return Poll::Ready(Ok(()));
         }
         let room = self.most.saturating_sub(session.window.unconfirmed());
@@ -280,6 +283,16 @@ impl Outbound {
             self.write(out, session, (topic, &message), &matching, As::Retained, |_| None);
         }
         true
+    }
+
+    /// Goes on with a delivery of an earlier connection: its publish, or `None` for its release.
+    fn write_again(&mut self, out: &mut BytesMut, session: &mut Session, packet: NonZeroU16, publish: Option<Publish>) {
+        let Some(publish) = publish else { return self.encoder.release(out, packet) };
+        let again = Publish { dup: true, packet: Some(packet), ..publish };
+        if self.encoder.publish(out, &again).is_err() {
+            self.counters.undelivered(Undelivered::TooLarge);
+            session.window.confirm(packet, &Settlement::Ack); // it takes less than it did
+        }
     }
 
     /// 0: the client's own, then those of its groups.
@@ -331,7 +344,7 @@ impl Outbound {
             })
         });
         if let Some(confirmation) = confirmation {
-            confirmation.settle(&meshgate_api::connector::Settlement::Ack); // QoS 0, or it cannot be had
+            confirmation.settle(&Settlement::Ack); // QoS 0, or it cannot be had
         }
         if is_written {
             event.count();
@@ -358,8 +371,8 @@ impl Outbound {
                 encoded.properties.expiry = encoded.properties.expiry.map(|_| 0);
                 encoded
             }
-            Err(Withheld::Expired | Withheld::TooLong) => {
-                self.withheld += 1;
+            Err(withheld) => {
+                self.counters.undelivered(why(withheld));
                 return false;
             }
         };
@@ -380,11 +393,18 @@ impl Outbound {
         if sent.is_ok() {
             return true;
         }
-        self.withheld += 1;
+        self.counters.undelivered(Undelivered::TooLarge);
         if let Some(packet) = publish.packet {
-            session.window.confirm(packet, &meshgate_api::connector::Settlement::Ack); // it will never fit
+            session.window.confirm(packet, &Settlement::Ack); // it will never fit
         }
         false
+    }
+}
+
+fn why(withheld: Withheld) -> Undelivered {
+    match withheld {
+        Withheld::Expired => Undelivered::Expired,
+        Withheld::TooLong => Undelivered::TooLarge,
     }
 }
 
@@ -399,6 +419,40 @@ impl From<Ended> for Interrupted {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::mqtt::{Framing, Packet, Version, decode};
+
+    /// What a client that takes one at a time is sent of two deliveries that are kept here, when its session is resumed, and what of
+    /// them stays unconfirmed.
+    fn resumed(maximum: usize) -> (BytesMut, usize) {
+        let kept = Publish { qos: Qos::AtLeastOnce, topic: "a".into(), payload: "21.5".into(), ..Publish::default() };
+        let mut session = Session::default();
+        session.window.enter(Origin::Kept(Box::new(kept.clone()))).expect("it is new");
+        session.window.enter(Origin::Kept(Box::new(kept))).expect("it is new");
+        let encoder = Encoder { version: Version::V5, maximum, tells_problems: true };
+        let retained = Arc::new(Retained::new(Arc::<crate::state::OfProcess>::default()));
+        let mut outbound = Outbound::new(encoder, "c".into(), 1, retained, MqttCounters::default());
+
+        outbound.resume(&mut session);
+        let mut out = BytesMut::new();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        while outbound.write_next(&mut cx, &mut out, &mut session).is_ready() {}
+        (out, session.window.unconfirmed())
+    }
+
+    #[test]
+    fn what_is_kept_is_sent_again_under_its_packet_identifier() {
+        let (mut out, unconfirmed) = resumed(usize::MAX);
+        let frame = Framing { maximum: 100 }.next(&mut out).expect("sound").expect("whole");
+        let Ok(Packet::Publish(publish)) = decode(Version::V5, frame) else { panic!("no PUBLISH") };
+        assert_eq!((publish.packet, publish.dup, &*publish.payload), (NonZeroU16::new(1), true, &b"21.5"[..]));
+        assert_eq!((unconfirmed, out.len()), (2, 0), "the other one waits");
+    }
+
+    #[test]
+    fn what_a_client_takes_no_more_is_no_longer_waited_for() {
+        let (out, unconfirmed) = resumed(8);
+        assert_eq!((out.len(), unconfirmed), (0, 0));
+    }
 
     #[test]
     fn what_is_not_open_yet_is_not_read_to_its_end() {

@@ -6,7 +6,7 @@ use crate::codec::mqtt::{Reason, Version};
 
 /// What becomes of a publish's acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// With this reason code, and what more there is to say.
     Ack(Reason, String),
     /// None: it is held until `limits.publish_timeout` has passed, then the connection ends, so that the client sends again.
@@ -16,7 +16,7 @@ pub(super) enum Answer {
 }
 
 /// `lenient`: a rejected event of MQTT 3.1.1 is acknowledged all the same.
-pub(super) fn answer(version: Version, outcome: &Outcome, lenient: bool) -> Answer {
+pub(crate) fn answer(version: Version, outcome: &Outcome, lenient: bool) -> Answer {
     let reason = match outcome {
         Outcome::Stored(_) => return Answer::Ack(Reason::Success, String::new()),
         Outcome::Rejected { reason, .. } => match reason {

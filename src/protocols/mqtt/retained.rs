@@ -12,6 +12,11 @@ use crate::{
     state::{State, Unstored},
 };
 
+/// What is published with RETAIN and has no payload removes what was retained.
+pub(crate) fn is_removal(message: &Message) -> bool {
+    message.event.data.as_ref().is_none_or(|data| data.is_empty())
+}
+
 /// All of them, by topic.
 #[derive(Debug)]
 pub(super) struct Retained {
@@ -41,10 +46,6 @@ impl Retained {
     pub(super) fn has_room(&self, topic: &str, most: usize) -> bool {
         let by_topic = self.by_topic.read();
         by_topic.len() < most || by_topic.contains_key(topic)
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_topic.read().len()
     }
 
     /// Keeps a message in the place of an earlier one. One without a payload removes that.

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     gateway::Gateway,
     state::{State, Unstored},
+    telemetry::SessionFigures,
 };
 
 mod claim;
@@ -82,8 +83,9 @@ impl Sessions {
     }
 
     /// How many clients are connected, and how many sessions wait for theirs.
-    pub(super) fn figures(&self) -> (usize, usize) {
-        self.known.lock().figures()
+    pub(super) fn figures(&self) -> SessionFigures {
+        let (connected, parked) = self.known.lock().figures();
+        SessionFigures { connected, parked }
     }
 
     /// Nothing more is done for sessions at this replica: others need not wait for it.

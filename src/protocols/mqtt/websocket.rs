@@ -58,7 +58,7 @@ pub(in crate::protocols) fn accept(mqtt: &Arc<Mqtt>, request: &Parts) -> Result<
                 let socket = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, Some(config)).await;
                 let open = mqtt.gateway.metrics.connections[Listener::Mqtt as usize].clone();
                 open.inc();
-                Mqtt::clone(&mqtt).serve(Binary { socket, rest: Bytes::new() }).await;
+                mqtt.serve_stream(Binary { socket, rest: Bytes::new() }).await;
                 open.dec();
             }
             Err(problem) => tracing::debug!(%problem, "a client went away before it had its WebSocket"),

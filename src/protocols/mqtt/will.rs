@@ -53,6 +53,6 @@ pub(super) async fn publish(gateway: &Arc<Gateway>, retained: &Retained, client_
 }
 
 /// The `source` of what a client publishes that is no event.
-pub(super) fn source(client_id: &str) -> Str {
+pub(crate) fn source(client_id: &str) -> Str {
     native_source("mqtt", client_id)
 }

@@ -129,7 +129,12 @@ impl Window {
             Origin::Group(_) | Origin::Kept(_) => None,
         };
         let (packet, is_again) = match earlier {
-            Some((_, true)) => return None,
+            Some((packet, true)) => {
+                // The next connection may read it once more, if an earlier one is still not confirmed then.
+                self.sent.push_back(Sent { packet, origin: Some(origin), stage: Stage::Done });
+                self.let_go();
+                return None;
+            }
             Some((packet, false)) => (packet, true),
             None => {
                 self.given = self.given.saturating_add(1);
@@ -174,11 +179,16 @@ impl Window {
             confirmation.settle(settlement);
         }
         self.numbers.remove(&packet);
+        self.let_go();
+        true
+    }
+
+    /// Of what is confirmed, only what lies behind something that is not is still to be known.
+    fn let_go(&mut self) {
         while self.sent.front().is_some_and(|sent| sent.stage == Stage::Done) {
             self.sent.pop_front();
             self.gone += 1;
         }
-        true
     }
 
     /// QoS 2: the client has taken a delivery, and need not be sent it again. False: there is none.

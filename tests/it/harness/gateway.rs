@@ -7,6 +7,7 @@ use std::{
 };
 
 use reqwest::{Client, RequestBuilder, Response};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::PATIENCE;
@@ -52,6 +53,12 @@ impl Gateway {
     pub fn start_in(folder: TempDir, configuration: &str) -> Self {
         std::fs::write(folder.path().join("meshgate.yaml"), whole(configuration)).expect("a file");
         Self::run(folder, None)
+    }
+
+    /// What `/status` says.
+    pub async fn status(&self) -> Value {
+        let status = self.ask_admin("/status").await.text().await.expect("a text");
+        serde_json::from_str(&status).expect("JSON")
     }
 
     /// Writes another configuration into its file.
@@ -169,12 +176,12 @@ impl Drop for Gateway {
 }
 
 /// The document of a problem answer, whose form is checked.
-pub async fn problem(answer: Response) -> serde_json::Value {
+pub async fn problem(answer: Response) -> Value {
     let status = answer.status().as_u16();
     let kind = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap_or_default().to_owned());
     let text = answer.text().await.expect("a body");
     assert_eq!(kind.as_deref(), Some("application/problem+json"), "{status}: {text}");
-    let problem: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let problem: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(problem["status"], status, "{text}");
     assert!(problem["title"].is_string() && problem["detail"].is_string(), "{text}");
     problem

@@ -39,6 +39,22 @@ fn what_is_read_again_has_the_packet_identifier_that_it_had() {
 }
 
 #[test]
+fn what_the_client_has_it_does_not_get_however_often_it_is_read_again() {
+    let mut window = Window::default();
+    for offset in 1..=3 {
+        assert_eq!(enter(&mut window, offset), Some((offset as u16, false)));
+    }
+    assert!(window.confirm(packet(2), &Settlement::Ack) && window.release(packet(3)));
+    for _ in 0..3 {
+        assert_eq!(window.resume(), [(packet(3), None)]);
+        assert_eq!(enter(&mut window, 1), Some((1, true)));
+        assert_eq!((enter(&mut window, 2), enter(&mut window, 3)), (None, None), "the client has them");
+    }
+    assert!(window.confirm(packet(3), &Settlement::Ack) && window.confirm(packet(1), &Settlement::Ack));
+    assert_eq!((window.unconfirmed(), window.held()), (0, 0));
+}
+
+#[test]
 fn what_is_here_alone_is_sent_again_at_once() {
     let mut window = Window::default();
     let publish = Publish { payload: "x".into(), ..Publish::default() };
