@@ -297,6 +297,7 @@ impl Client {
             }
             (PUBCOMP, Some(Publishing { is_released: true, .. })) => drop(session.outbound.remove(&packet)),
             (PUBCOMP, None) if reason == 0x92 || version == 4 => {} // of a release of nothing
+            (PUBREC, None) if link.repeated.contains(&packet) => {}
             (PUBREL, _) => self.released(packet, reason),
             _ => assert!(session.is_wild, "{first:#04x} for {packet}: {publishing:?}"),
         }

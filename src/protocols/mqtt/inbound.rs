@@ -53,6 +53,8 @@ pub(super) struct Inbound {
 struct Unanswered {
     packet: Option<NonZeroU16>,
     qos: Qos,
+    /// It was taken before: PUBREL may already have come behind it.
+    is_again: bool,
     begun: Instant,
     /// To be retained once it is stored.
     retain: Option<Arc<Message>>,
@@ -129,7 +131,7 @@ impl Inbound {
             Poll::Ready(receipts) => State::Known(outcome(&receipts)),
             Poll::Pending => State::Under(under),
         };
-        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), retain, state });
+        self.unanswered.push_back(Unanswered { packet, qos, is_again: false, begun: Instant::now(), retain, state });
         Ok(())
     }
 
@@ -137,7 +139,7 @@ impl Inbound {
         // What is acknowledged again has its outcome already: success.
         let outcome = if is_again { stored_before() } else { outcome };
         let state = State::Known(outcome);
-        self.unanswered.push_back(Unanswered { packet, qos, begun: Instant::now(), retain: None, state });
+        self.unanswered.push_back(Unanswered { packet, qos, is_again, begun: Instant::now(), retain: None, state });
     }
 
     /// The topic, which an alias may stand for (section 3.3.2.3.4).
@@ -192,7 +194,7 @@ impl Inbound {
                 (None, Answer::Close(detail)) => tracing::debug!("an event of QoS 0 is rejected: {detail}"),
                 (Some(packet), Answer::Ack(reason, detail)) => {
                     let kind = if first.qos == Qos::ExactlyOnce { AckKind::PubRec } else { AckKind::PubAck };
-                    if kind == AckKind::PubRec && !reason.is_failure() {
+                    if kind == AckKind::PubRec && !reason.is_failure() && !first.is_again {
                         session.unreleased.insert(packet.get());
                     }
                     self.encoder.ack(out, &Ack { kind, packet, reason }, &detail);
@@ -213,7 +215,7 @@ impl Inbound {
 
     /// The connection ends. What is stored by now the session knows, so that QoS 2 that is sent again is not stored again.
     pub(super) fn leave(&mut self, cx: &mut Context<'_>, session: &mut Session) {
-        for Unanswered { packet, qos, retain, state, .. } in self.unanswered.drain(..) {
+        for Unanswered { packet, qos, retain, state, .. } in self.unanswered.drain(..).filter(|it| !it.is_again) {
             let outcome = match state {
                 State::Known(outcome) => outcome,
                 State::Under(mut under) => match under.poll_unpin(cx) {
