@@ -352,6 +352,9 @@ impl Client {
         let Some(event) = ledger.find(&payload) else { return };
         let published = &ledger.events[event];
         assert_eq!(published.topic, topic);
+        if topic.starts_with("s/") && self.name != "witness" {
+            self.shared.insert(event);
+        }
         if self.session.is_wild {
             return;
         }
@@ -361,8 +364,7 @@ impl Client {
         if retain {
             return;
         }
-        if topic.starts_with("s/") && self.name != "witness" {
-            self.shared.insert(event);
+        if self.shared.contains(&event) {
             return;
         }
         if qos == 2 {

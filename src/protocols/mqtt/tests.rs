@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::*;
@@ -60,6 +60,10 @@ impl Client {
     }
 
     async fn packet(&mut self) -> (u8, Vec<u8>) {
+        timeout(Duration::from_secs(60), self.next()).await.expect("something comes")
+    }
+
+    async fn next(&mut self) -> (u8, Vec<u8>) {
         let first = self.0.read_u8().await.expect("a packet");
         let mut length = usize::from(self.0.read_u8().await.expect("a length"));
         if length > 0x7F {
