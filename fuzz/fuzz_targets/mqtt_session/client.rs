@@ -297,6 +297,7 @@ impl Client {
             }
             (PUBCOMP, Some(Publishing { is_released: true, .. })) => drop(session.outbound.remove(&packet)),
             (PUBCOMP, None) if reason == 0x92 || version == 4 => {} // of a release of nothing
+            (PUBREC, None) if link.repeated.contains(&packet) => {}
             (PUBREL, _) => self.released(packet, reason),
             _ => assert!(session.is_wild, "{first:#04x} for {packet}: {publishing:?}"),
         }
@@ -351,6 +352,9 @@ impl Client {
         let Some(event) = ledger.find(&payload) else { return };
         let published = &ledger.events[event];
         assert_eq!(published.topic, topic);
+        if topic.starts_with("s/") && self.name != "witness" {
+            self.shared.insert(event);
+        }
         if self.session.is_wild {
             return;
         }
@@ -360,8 +364,7 @@ impl Client {
         if retain {
             return;
         }
-        if topic.starts_with("s/") && self.name != "witness" {
-            self.shared.insert(event);
+        if self.shared.contains(&event) {
             return;
         }
         if qos == 2 {

@@ -54,6 +54,8 @@ pub struct Link {
     pub asked: BTreeMap<u16, (String, Option<u8>)>,
     /// Packet identifiers of what has come on this connection and is not complete.
     pub quota: BTreeSet<u16>,
+    /// Publishes of QoS 2 that were sent again on it: they may be answered twice.
+    pub repeated: BTreeSet<u16>,
     /// What its session had to come again, and has not.
     pub again: BTreeSet<u16>,
 }
@@ -61,7 +63,7 @@ pub struct Link {
 impl Link {
     pub fn new(opening: Opening, stream: DuplexStream) -> Self {
         let (unsent, unread) = Default::default();
-        let (asked, quota, again) = Default::default();
+        let (asked, quota, repeated, again) = Default::default();
         let (let_in, goodbye, cause, is_over) = (None, None, Cause::None, false);
         let (spoke, pings, leaves_will) = (Instant::now(), 0, false);
         Self {
@@ -78,6 +80,7 @@ impl Link {
             pings,
             asked,
             quota,
+            repeated,
             again,
         }
     }

@@ -267,6 +267,7 @@ impl World {
         let (topic, payload, packet, retain) = (&*event.topic, &*event.payload, *packet, *retain);
         let again = wire::Publish { topic, payload, qos: 2, packet, dup: true, retain };
         link.send(&wire::publish(link.opening.version, &again));
+        link.repeated.insert(packet);
     }
 
     /// Bytes that may be anything.

@@ -64,6 +64,8 @@ pub(super) struct Inbound {
 struct Unanswered {
     packet: Option<NonZeroU16>,
     qos: Qos,
+    /// It was taken before: PUBREL may already have come behind it.
+    is_again: bool,
     begun: Instant,
     /// How often it came again meanwhile, of QoS 2.
     again: u16,

@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::*;
@@ -63,6 +63,10 @@ impl Client {
     }
 
     async fn packet(&mut self) -> (u8, Vec<u8>) {
+        timeout(Duration::from_secs(60), self.next()).await.expect("something comes")
+    }
+
+    async fn next(&mut self) -> (u8, Vec<u8>) {
         let first = self.0.read_u8().await.expect("a packet");
         let mut length = usize::from(self.0.read_u8().await.expect("a length"));
         if length > 0x7F {
@@ -109,4 +113,23 @@ async fn what_is_published_right_before_the_end_is_not_stored_again() {
     reader.send(0xC0, &[]).await;
     sleep(Duration::from_millis(10)).await;
     assert_eq!(reader.packet().await.0, 0xD0, "PINGRESP, and no second PUBLISH");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_released_right_behind_its_repetition_is_released() {
+    let broker = Broker::start();
+    let (mut reader, _) = broker.connect("reader").await;
+    reader.send(0x82, b"\0\x01\0\0\x01a\x01").await;
+    assert_eq!(reader.packet().await.0, 0x90, "SUBACK");
+    let (mut writer, _) = broker.connect("writer").await;
+    writer.send(0x34, b"\0\x01a\0\x01\0x").await;
+    assert_eq!((writer.packet().await.0, reader.packet().await.0), (0x50, 0x32), "PUBREC, PUBLISH");
+    writer.0.write_all(b"\x3C\x07\0\x01a\0\x01\0x\x62\x02\0\x01").await.expect("it is read"); // with DUP; PUBREL
+    let mut heard = [writer.packet().await.0, writer.packet().await.0];
+    heard.sort_unstable();
+    assert_eq!(heard, [0x50, 0x70], "PUBREC and PUBCOMP");
+    writer.send(0x34, b"\0\x01a\0\x01\0y").await;
+    assert_eq!(writer.packet().await.0, 0x50, "PUBREC");
+    let (first, body) = reader.packet().await;
+    assert_eq!((first, body.last()), (0x32, Some(&b'y')), "another event under the packet identifier");
 }
