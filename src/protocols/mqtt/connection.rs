@@ -39,8 +39,8 @@ use crate::{
 const READ: usize = 64 << 10;
 /// Bytes that wait to be written before nothing more is put to them.
 const WRITE: usize = 64 << 10;
-/// Buffers that are empty and larger are given back.
-const IDLE: usize = 4 << 10;
+/// Buffers that are empty and have so many bytes are given back.
+const IDLE: usize = 1 << 10;
 /// Rounds of one turn; then other tasks have theirs.
 const ROUNDS: usize = 64;
 /// How long the last words may take.
@@ -213,9 +213,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             self.take(cx, packet)?;
         }
         self.pending.account(self.input.len())?;
-        if self.input.is_empty() && self.input.capacity() > IDLE {
-            self.input = BytesMut::new();
-        }
+        give_back(&mut self.input);
         Ok(has_taken)
     }
 
@@ -397,9 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Poll::Ready(Ok(written)) => self.output.advance(written),
             }
         }
-        if self.output.capacity() > IDLE {
-            self.output = BytesMut::new();
-        }
+        give_back(&mut self.output);
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Ready(Err(problem)) => Err(problem.into()),
             Poll::Ready(Ok(())) => Ok(true),
@@ -460,6 +456,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
             expiry = session_expiry.unwrap_or(expiry);
         }
         self.claim.park(self.session, expiry);
+    }
+}
+
+/// Its capacity alone does not tell: what was taken off its front is still there.
+fn give_back(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.try_reclaim(IDLE) {
+        *buffer = BytesMut::new();
     }
 }
 

@@ -36,6 +36,9 @@ use crate::{
     router::Channel,
 };
 
+/// Places for unanswered publishes that a client keeps while it has none.
+const IDLE: usize = 8;
+
 pub(super) struct Inbound {
     mqtt: Mqtt,
     encoder: Encoder,
@@ -208,6 +211,9 @@ impl Inbound {
                 }
             }
             self.unanswered.pop_front();
+        }
+        if self.unanswered.is_empty() && self.unanswered.capacity() > IDLE {
+            self.unanswered = VecDeque::new();
         }
         Ok(())
     }
