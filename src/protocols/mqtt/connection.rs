@@ -41,8 +41,8 @@ use changes::Change;
 const READ: usize = 64 << 10;
 /// Bytes that wait to be written before nothing more is put to them.
 const WRITE: usize = 64 << 10;
-/// Buffers that are empty and larger are given back.
-const IDLE: usize = 4 << 10;
+/// Buffers that are empty and have so many bytes are given back.
+const IDLE: usize = 1 << 10;
 /// Rounds of one turn; then other tasks have theirs.
 const ROUNDS: usize = 64;
 /// As many of them a change of what is read takes.
@@ -250,9 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         }
         if self.input.is_empty() {
             self.begun = None;
-            if self.input.capacity() > IDLE {
-                self.input = BytesMut::new();
-            }
+            give_back(&mut self.input);
         } else if !self.is_reading() {
             self.begun = None; // what is there may be whole
         } else if self.begun.is_none() {
@@ -372,9 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 Poll::Ready(Ok(written)) => self.output.advance(written),
             }
         }
-        if self.output.capacity() > IDLE {
-            self.output = BytesMut::new();
-        }
+        give_back(&mut self.output);
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Ready(Err(problem)) => Err(problem.into()),
             Poll::Ready(Ok(())) => Ok(true),
@@ -465,6 +461,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let Self { recording, claim, session, outbound, .. } = self;
         let earlier = session.after.clone();
         recording.poll(cx, claim, session, || outbound.flows.positions().or(earlier))
+    }
+}
+
+/// Its capacity alone does not tell: what was taken off its front is still there.
+fn give_back(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.try_reclaim(IDLE) {
+        *buffer = BytesMut::new();
     }
 }
 

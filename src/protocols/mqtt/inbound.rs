@@ -39,6 +39,9 @@ use crate::{
     telemetry::Undelivered,
 };
 
+/// Places for unanswered publishes that a client keeps while it has none.
+const IDLE: usize = 8;
+
 pub(super) struct Inbound {
     mqtt: Mqtt,
     encoder: Encoder,
@@ -64,8 +67,6 @@ pub(super) struct Inbound {
 struct Unanswered {
     packet: Option<NonZeroU16>,
     qos: Qos,
-    /// It was taken before: PUBREL may already have come behind it.
-    is_again: bool,
     begun: Instant,
     /// How often it came again meanwhile, of QoS 2.
     again: u16,
@@ -280,6 +281,9 @@ impl Inbound {
             }
             self.unanswered.pop_front();
             self.answered += 1;
+        }
+        if self.unanswered.is_empty() && self.unanswered.capacity() > IDLE {
+            self.unanswered = VecDeque::new();
         }
         Ok(())
     }

@@ -13,3 +13,16 @@ fn what_a_connection_takes_is_small_and_is_there_once() {
     let serving = future(Connection::<TcpStream>::serve);
     assert!(serving <= 128, "the future that serves it: {serving} bytes");
 }
+
+#[test]
+fn a_buffer_that_was_large_is_given_back_when_it_is_empty() {
+    let mut buffer = BytesMut::new();
+    buffer.extend_from_slice(&[0; 64 << 10]);
+    buffer.advance(64 << 10);
+    give_back(&mut buffer);
+    assert!(!buffer.try_reclaim(1), "nothing is left of it");
+    buffer.extend_from_slice(&[0; 100]);
+    buffer.advance(100);
+    give_back(&mut buffer);
+    assert!(buffer.try_reclaim(100), "a small one is kept");
+}
