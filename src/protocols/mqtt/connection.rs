@@ -104,6 +104,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         rest: BytesMut,
     ) -> io::Result<End> {
         let encoder = encoder(&connect);
+        let recovers = claim.earlier.is_some();
         let mut session = claim.earlier.take().unwrap_or_default();
         session.will = connect.will;
         let expiry = match connect.version {
@@ -115,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
         let now = Instant::now();
         let mut outbound = Outbound::new(encoder, claim.client_id.clone(), connect.receive_maximum);
         outbound.resume(&mut session);
-        let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id);
+        let inbound = Inbound::new(mqtt.clone(), encoder, &claim.client_id, recovers);
         let budget = mqtt.in_flight.clone();
         let mut connection = Self {
             framing: mqtt.framing(),

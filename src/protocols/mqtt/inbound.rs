@@ -42,6 +42,8 @@ pub(super) struct Inbound {
     client_id: Str,
     /// Of what is no event.
     source: Str,
+    /// The session was there before this connection.
+    recovers: bool,
     aliases: Vec<Option<Str>>,
     unanswered: VecDeque<Unanswered>,
     /// The first of them is not to be answered: why, and when the connection ends over it.
@@ -64,10 +66,10 @@ enum State {
 }
 
 impl Inbound {
-    pub(super) fn new(mqtt: Mqtt, encoder: Encoder, client_id: &Str) -> Self {
+    pub(super) fn new(mqtt: Mqtt, encoder: Encoder, client_id: &Str, recovers: bool) -> Self {
         let aliases = vec![None; TOPIC_ALIASES.into()];
         let (client_id, source) = (client_id.clone(), will::source(client_id));
-        Self { mqtt, encoder, client_id, source, aliases, unanswered: VecDeque::new(), held: None }
+        Self { mqtt, encoder, client_id, source, recovers, aliases, unanswered: VecDeque::new(), held: None }
     }
 
     /// Whether another packet may be read.
@@ -211,11 +213,12 @@ impl Inbound {
         Ok(())
     }
 
-    /// PUBREL of a client.
+    /// PUBREL of a client. Of a session that goes on it may be there a second time, because the first PUBCOMP was lost: there are clients to
+    /// whom "packet identifier not found" means that the publish has failed.
     pub(super) fn release(&self, packet: NonZeroU16, out: &mut BytesMut, session: &mut Session) {
         let was_taken = session.unreleased.remove(&packet.get());
         let reason = match self.encoder.version {
-            Version::V5 if !was_taken => Reason::PacketIdentifierNotFound,
+            Version::V5 if !was_taken && !self.recovers => Reason::PacketIdentifierNotFound,
             _ => Reason::Success,
         };
         self.encoder.ack(out, &Ack { kind: AckKind::PubComp, packet, reason }, "");

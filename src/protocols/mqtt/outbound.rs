@@ -194,8 +194,8 @@ impl Outbound {
         session: &mut Session,
     ) -> Poll<Result<(), Interrupted>> {
         if let Some((packet, publish)) = self.at_once.pop_front() {
-            match publish {
-                Some(publish) => drop(self.encoder.publish(out, &Publish { dup: true, ..publish })),
+            match publish.map(|publish| Publish { dup: true, packet: Some(packet), ..publish }) {
+                Some(again) => drop(self.encoder.publish(out, &again)),
                 None => self.encoder.release(out, packet),
             }
             return Poll::Ready(Ok(()));
