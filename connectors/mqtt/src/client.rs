@@ -269,10 +269,12 @@ impl Client {
 /// Bytes of a packet of MQTT 5: some less, perhaps, but not more.
 pub(crate) fn packet_size(topic: &str, packed: &Packed) -> usize {
     const FRAME: usize = 1 + 4 + 2 + 2 + 4; // type, length, topic's length, packet identifier, length of properties
-    let Properties { content_type, user, expiry } = &packed.properties;
-    let content_type = content_type.as_ref().map_or(0, |text| 3 + text.len());
+    let Properties { content_type, user, expiry, response_topic, correlation, is_text } = &packed.properties;
+    let texts = [content_type, response_topic].into_iter().flatten().map(|text| 3 + text.len()).sum::<usize>();
+    let correlation = correlation.as_ref().map_or(0, |data| 3 + data.len());
+    let fixed = expiry.map_or(0, |_| 5) + is_text.map_or(0, |_| 2);
     let user: usize = user.iter().map(|(name, value)| 5 + name.len() + value.len()).sum();
-    FRAME + topic.len() + content_type + user + if expiry.is_some() { 5 } else { 0 } + packed.payload.len()
+    FRAME + topic.len() + texts + correlation + user + fixed + packed.payload.len()
 }
 
 impl Line {

@@ -14,11 +14,11 @@ use crate::harness::{
     kafka::{fresh_name, run},
 };
 
-/// One of Mosquitto's clients, at the gateway's MQTT listener.
+/// One of Mosquitto's clients, at the gateway's MQTT listener. What it prints comes a line at a time.
 fn mosquitto(gateway: &Gateway, program: &str, arguments: &[&str]) -> Command {
     let (host, port) = gateway.mqtt.as_deref().and_then(|at| at.rsplit_once(':')).expect("an MQTT listener");
-    let mut command = Command::new(program);
-    command.args(["-h", host, "-p", port]).args(arguments);
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", program, "-h", host, "-p", port]).args(arguments);
     command
 }
 

@@ -8,6 +8,7 @@
 //!   `meshgate-headers` names it, once for each time that it is there: without that, those who read would take it for an attribute.
 //! - A payload of no bytes is no data, unless there is a content type.
 //! - The extension `expirytime` and the message expiry interval are the same thing.
+//! - A response topic, correlation data and the payload format have properties of MQTT's own, also in the gateway's headers for them.
 //! - A wrapped event is never made JSON: who reads gets the bytes that somebody sent.
 //! - Texts have at most 65,535 bytes. A header's value that is no text is left out, and counted.
 //!
@@ -29,7 +30,10 @@ use crate::{
     connector::ContentMode,
     event::{Draft, Event, Value, check_attribute_name, parse_timestamp, timestamp},
     json,
-    message::{CHANNEL_HEADER, Headers, Message, WRAPPED_HEADER, is_own_header, is_reserved_header},
+    message::{
+        CHANNEL_HEADER, CORRELATION_HEADER, FORMAT_HEADER, Headers, Message, RESPONSE_HEADER, WRAPPED_HEADER,
+        is_own_header, is_reserved_header,
+    },
 };
 
 /// Bytes of the longest text that MQTT has.
@@ -48,6 +52,12 @@ pub struct Properties {
     pub user: Vec<(Str, Str)>,
     /// The message expiry interval, in seconds.
     pub expiry: Option<u32>,
+    /// Where an answer is to go.
+    pub response_topic: Option<Str>,
+    /// What tells the one who asks which answer it is.
+    pub correlation: Option<Bytes>,
+    /// The payload format: that the payload is UTF-8.
+    pub is_text: Option<bool>,
 }
 
 /// A message as it is published.
@@ -93,7 +103,7 @@ pub fn pack(message: &Message, mode: ContentMode, now: SystemTime) -> Result<Pac
     if let Some(name) = too_long.cloned().or(content_type.map(|_| Str::from_static("datacontenttype"))) {
         return Err(TooLong(name));
     }
-    let left_out = put_headers(&message.headers, &mut properties.user);
+    let left_out = put_headers(&message.headers, &mut properties);
     Ok(Packed { properties, payload: value(message, mode).unwrap_or_default(), left_out })
 }
 
@@ -117,7 +127,8 @@ pub fn unpack(
     now: SystemTime,
     native: impl FnOnce() -> NativeOrigin,
 ) -> Message {
-    let Properties { content_type, user, expiry } = properties;
+    let asked = asked(&properties);
+    let Properties { content_type, user, expiry, .. } = properties;
     let mut found = Found::of(user, true);
     let content_type = content_type.map(|text| media_type(&text.into_bytes()));
     let data = (!payload.is_empty() || content_type.is_some()).then(|| payload.clone());
@@ -136,7 +147,18 @@ pub fn unpack(
     {
         event.extensions.push((Str::from_static(EXPIRY), Value::String(time)));
     }
+    found.headers.extend(asked);
     Message { channel: found.channel, event, headers: found.headers, wrapped }
+}
+
+/// The headers of what MQTT has properties of its own for.
+fn asked(properties: &Properties) -> Headers {
+    let own = [
+        (RESPONSE_HEADER, properties.response_topic.clone().map(Str::into_bytes)),
+        (CORRELATION_HEADER, properties.correlation.clone()),
+        (FORMAT_HEADER, properties.is_text.map(|is_text| Bytes::from_static(if is_text { b"1" } else { b"0" }))),
+    ];
+    own.into_iter().filter_map(|(name, value)| Some((Str::from_static(name), value?))).collect()
 }
 
 /// Reads a PUBLISH of MQTT 3.1.1: the payload is an event's JSON, or it is wrapped.
@@ -162,12 +184,30 @@ fn put_attributes(event: &Event, user: &mut Vec<(Str, Str)>) {
     });
 }
 
+/// Whether MQTT has a property of its own for this header.
+fn put_own(name: &str, value: &Bytes, properties: &mut Properties) -> bool {
+    match name {
+        RESPONSE_HEADER => {
+            let topic = Str::try_from(value.clone()).ok();
+            properties.response_topic =
+                topic.filter(|topic| is_text(topic) && !topic.is_empty() && !topic.contains(['+', '#']));
+        }
+        CORRELATION_HEADER => properties.correlation = Some(value.clone()).filter(|data| data.len() <= LONGEST_TEXT),
+        FORMAT_HEADER => properties.is_text = Some(**value == *b"1"),
+        _ => return false,
+    }
+    true
+}
+
 /// How many were left out.
-fn put_headers(headers: &Headers, user: &mut Vec<(Str, Str)>) -> usize {
+fn put_headers(headers: &Headers, properties: &mut Properties) -> usize {
     let mut ambiguous = String::new();
     let mut left_out = 0;
-    let from = user.len();
+    let from = properties.user.len();
     for (name, value) in headers {
+        if put_own(name, value, properties) {
+            continue;
+        }
         let text = Str::try_from(value.clone()).ok().filter(|text| is_text(text) && is_text(name));
         let Some(text) = text else {
             left_out += 1;
@@ -180,10 +220,10 @@ fn put_headers(headers: &Headers, user: &mut Vec<(Str, Str)>) -> usize {
             }
             ambiguous.extend([if ambiguous.is_empty() { "" } else { " " }, name]);
         }
-        user.push((name.clone(), text));
+        properties.user.push((name.clone(), text));
     }
     if !ambiguous.is_empty() {
-        user.insert(from, (Str::from_static(HEADERS), ambiguous.into()));
+        properties.user.insert(from, (Str::from_static(HEADERS), ambiguous.into()));
     }
     left_out
 }

@@ -217,6 +217,9 @@ pub(super) fn properties(own: Properties) -> PublishProperties {
         content_type: own.content_type.map(text),
         user_properties: own.user.into_iter().map(|(name, value)| (text(name), text(value))).collect(),
         message_expiry_interval: own.expiry,
+        response_topic: own.response_topic.map(text),
+        correlation_data: own.correlation,
+        payload_format_indicator: own.is_text.map(u8::from),
         ..PublishProperties::default()
     }
 }
@@ -226,5 +229,8 @@ fn own(theirs: PublishProperties) -> Properties {
         content_type: theirs.content_type.map(Str::from),
         user: theirs.user_properties.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         expiry: theirs.message_expiry_interval,
+        response_topic: theirs.response_topic.map(Str::from),
+        correlation: theirs.correlation_data,
+        is_text: theirs.payload_format_indicator.map(|format| format == 1),
     }
 }
