@@ -42,7 +42,8 @@ async fn the_readme_can_be_followed() {
 
 /// Those that speak to the gateway itself.
 fn devices(printed: &[(String, String)], readings: &[Value]) {
-    let of = |what: &str| printed.iter().filter(|(_, command)| command.contains(what)).map(|(out, _)| &**out);
+    let of =
+        |what: &'static str| printed.iter().filter(move |(_, command)| command.contains(what)).map(|(out, _)| &**out);
     let [first, second, third] = of("device.py").collect::<Vec<_>>()[..] else { panic!("three times a device") };
     assert!(is_shown(first), "{first}");
     assert!(is_shown(second), "{second}");

@@ -52,21 +52,24 @@ class Numbers(threading.Thread):
 
 
 class Device:
-    """Connects to where the gateway is, until there is one; what it gets is put to `messages`."""
+    """One client for all its connections: what it has taken of QoS 2 and was not told to release it must remember."""
 
-    def __init__(self, version, name, address, messages):
-        self.answers = queue.Queue()
+    def __init__(self, version, messages):
+        self.version, self.answers = version, queue.Queue()
         self.client = Client(
             CallbackAPIVersion.VERSION2,
-            client_id=name,
+            client_id=uuid.uuid4().hex,
             protocol=version,
             **({"clean_session": False} if version == MQTTv311 else {}),
         )
         self.client.on_message = lambda _c, _u, message: messages.put(message)
         self.client.on_connect = lambda _c, _u, flags, reason, _properties: self.answers.put((flags, reason))
         self.client.on_subscribe = lambda _c, _u, _mid, reasons, _properties: self.answers.put(reasons)
+
+    def connect(self, address):
+        """Connects as soon as there is a gateway. Whether that knows its session."""
         arguments = {}
-        if version == MQTTv5:
+        if self.version == MQTTv5:
             session = Properties(PacketTypes.CONNECT)
             session.SessionExpiryInterval = 3600
             arguments = {"clean_start": False, "properties": session}
@@ -80,8 +83,9 @@ class Device:
                 assert time.monotonic() < deadline, "no gateway"
                 time.sleep(0.05)
         self.client.loop_start()
-        self.flags, reason = self.answers.get(timeout=PATIENCE)
+        flags, reason = self.answers.get(timeout=PATIENCE)
         assert not reason.is_failure, reason
+        return flags.session_present
 
     def subscribe(self, qos):
         self.client.subscribe(os.environ["CHANNEL"], qos)
@@ -93,9 +97,10 @@ class Device:
         self.client.loop_stop()
 
     def is_cut_off(self):
-        """Its gateway has gone: it does not come back to this one."""
-        self.client._reconnect_on_failure = False
+        """Its gateway has gone."""
         self.client.loop_stop()
+        while not self.answers.empty():
+            self.answers.get()  # it may have come back to that one by itself
 
 
 def kill():
@@ -118,10 +123,10 @@ def main():
     version, when = {"5": MQTTv5, "4": MQTTv311}[sys.argv[1]], sys.argv[2]
     address = sys.stdin.readline().strip()
     for qos in (1, 2):
-        numbers, messages, seen, name = Numbers(), queue.Queue(), {}, uuid.uuid4().hex
+        numbers, messages, seen = Numbers(), queue.Queue(), {}
         numbers.start()
-        device = Device(version, name, address, messages)
-        assert not device.flags.session_present
+        device = Device(version, messages)
+        assert not device.connect(address)
         device.subscribe(qos)
         first = numbers.stored()
         if when != "subscribed":
@@ -134,8 +139,7 @@ def main():
             address = kill()
             device.is_cut_off()
         time.sleep(0.5)
-        device = Device(version, name, address, messages)
-        assert device.flags.session_present, "the session is not there any more"
+        assert device.connect(address), "the session is not there any more"
         time.sleep(1)
         last = numbers.end()
         read(messages, seen, set(range(first, last)))
