@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use event::{Case, cases};
 use serde_json::Value;
-use ways::{BROKERS, Broker, FORMS, Source};
+use ways::{BROKERS, Broker, FORMS, MOSQUITTO, Source};
 
-use crate::harness::{gateway::Gateway, kafka::fresh_name, page::Page, sse::Stream, websocket::Socket};
+use crate::harness::{
+    gateway::Gateway, kafka::fresh_name, mosquitto::Mosquitto, page::Page, sse::Stream, websocket::Socket,
+};
 
 /// Content modes.
 const MODES: [&str; 2] = ["binary", "structured"];
@@ -48,6 +50,8 @@ listeners:
   http: {{ address: "127.0.0.1:0", max_body: 2MiB }}
   admin: {{ address: "127.0.0.1:0" }}
   mqtt: {{ address: "127.0.0.1:0", max_packet: 2MiB }}
+# Readers stand and are read only when all is published: what an MQTT broker sends must stay that long.
+limits: {{ ring: 128MiB }}
 connectors:
 {connectors}routes:
 {routes}"#
@@ -65,6 +69,8 @@ type Seen = BTreeMap<&'static str, BTreeMap<String, Vec<Value>>>;
 
 #[tokio::test]
 async fn what_goes_in_comes_out_unchanged() {
+    let mosquitto = Mosquitto::up().await;
+    MOSQUITTO.set(mosquitto.address.clone()).expect("once");
     let (lines, cases) = (lines(), cases());
     let gateway = start(&lines);
     crate::harness::eventually("ready", async || (gateway.ask_admin("/readyz").await.status() == 200).then_some(()))

@@ -8,7 +8,7 @@ use std::{fmt, fs, sync::Arc, time::Duration};
 
 use meshgate_api::{
     Str,
-    binding::mqtt::{Packed, Properties},
+    binding::mqtt::{Packed, Properties, Rare},
 };
 use rumqttc::{
     MqttOptions as OptionsV4, NetworkOptions, TlsConfiguration, Transport,
@@ -269,12 +269,15 @@ impl Client {
 /// Bytes of a packet of MQTT 5: some less, perhaps, but not more.
 pub(crate) fn packet_size(topic: &str, packed: &Packed) -> usize {
     const FRAME: usize = 1 + 4 + 2 + 2 + 4; // type, length, topic's length, packet identifier, length of properties
-    let Properties { content_type, user, expiry, response_topic, correlation, is_text } = &packed.properties;
-    let texts = [content_type, response_topic].into_iter().flatten().map(|text| 3 + text.len()).sum::<usize>();
-    let correlation = correlation.as_ref().map_or(0, |data| 3 + data.len());
-    let fixed = expiry.map_or(0, |_| 5) + is_text.map_or(0, |_| 2);
+    let Properties { content_type, user, expiry, rare } = &packed.properties;
+    let rare = rare.as_deref().map_or(0, |Rare { response_topic, correlation, .. }| {
+        let texts = [response_topic.as_ref().map(|text| text.len()), correlation.as_ref().map(|data| data.len())];
+        2 + texts.into_iter().flatten().map(|length| 3 + length).sum::<usize>()
+    });
+    let content_type = content_type.as_ref().map_or(0, |text| 3 + text.len());
     let user: usize = user.iter().map(|(name, value)| 5 + name.len() + value.len()).sum();
-    FRAME + topic.len() + texts + correlation + user + fixed + packed.payload.len()
+    let expiry = expiry.map_or(0, |_| 5);
+    FRAME + topic.len() + content_type + user + expiry + rare + packed.payload.len()
 }
 
 impl Line {

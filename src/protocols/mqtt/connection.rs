@@ -46,6 +46,8 @@ const IDLE: usize = 4 << 10;
 const ROUNDS: usize = 64;
 /// How long the last words may take.
 const CLOSING_TIME: Duration = Duration::from_secs(5);
+/// How long what the client has published and is under way is waited for: less than the session's next owner waits.
+const SETTLING_TIME: Duration = Duration::from_millis(800);
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -461,6 +463,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                 self.session.will = None; // [MQTT-3.14.4-3]
             }
             expiry = session_expiry.unwrap_or(expiry);
+        }
+        if expiry > 0 {
+            drop(tokio::time::timeout(SETTLING_TIME, self.inbound.settle(&mut self.session)).await); // the rest is unknown
         }
         self.claim.park(self.session, expiry);
     }

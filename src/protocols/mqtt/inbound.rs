@@ -213,6 +213,26 @@ impl Inbound {
         Ok(())
     }
 
+    /// The connection has ended while publishes are under way: those of QoS 2 that are stored belong to the session, so that they are not
+    /// published a second time when the client sends them again.
+    pub(super) async fn settle(&mut self, session: &mut Session) {
+        for Unanswered { packet, qos, retain, state, .. } in self.unanswered.drain(..) {
+            let Some(packet) = packet.filter(|_| qos == Qos::ExactlyOnce) else { continue };
+            let outcome = match state {
+                State::Under(under) => outcome(&under.await),
+                State::Known(outcome) => outcome,
+            };
+            if let Outcome::Stored(_) = outcome {
+                session.unreleased.insert(packet.get());
+                if let Some(message) = retain
+                    && let Some(topic) = &message.channel
+                {
+                    self.mqtt.retained.set(topic, &message);
+                }
+            }
+        }
+    }
+
     /// PUBREL of a client. Of a session that goes on it may be there a second time, because the first PUBCOMP was lost: there are clients to
     /// whom "packet identifier not found" means that the publish has failed.
     pub(super) fn release(&self, packet: NonZeroU16, out: &mut BytesMut, session: &mut Session) {

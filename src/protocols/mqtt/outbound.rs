@@ -193,7 +193,9 @@ impl Outbound {
         out: &mut BytesMut,
         session: &mut Session,
     ) -> Poll<Result<(), Interrupted>> {
-        if let Some((packet, publish)) = self.at_once.pop_front() {
+        let sent = session.window.unconfirmed().saturating_sub(self.at_once.len());
+        let may_be_sent = |(_, publish): &mut (_, Option<Publish>)| publish.is_none() || sent < self.most;
+        if let Some((packet, publish)) = self.at_once.pop_front_if(may_be_sent) {
             match publish.map(|publish| Publish { dup: true, packet: Some(packet), ..publish }) {
                 Some(again) => drop(self.encoder.publish(out, &again)),
                 None => self.encoder.release(out, packet),
@@ -201,7 +203,7 @@ impl Outbound {
             return Poll::Ready(Ok(()));
         }
         let room = self.most.saturating_sub(session.window.unconfirmed());
-        if room == 0 || session.window.held() >= HELD && session.window.unconfirmed() > 0 {
+        if !self.at_once.is_empty() || room == 0 || session.window.held() >= HELD && session.window.unconfirmed() > 0 {
             return Poll::Pending;
         }
         if let Some((message, qos, identifier)) = self.retained.pop_front() {

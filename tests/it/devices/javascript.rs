@@ -5,7 +5,7 @@ use std::process::Command;
 use tokio::task::spawn_blocking;
 
 use super::{everything, program};
-use crate::harness::kafka::run;
+use crate::harness::{kafka::run, tell};
 
 /// Plays scenarios of `devices.js`. Without Node this fails, and says what is missing.
 async fn play(behind: &'static str, transport: &'static str, scenarios: &[&'static str]) {
@@ -15,7 +15,7 @@ async fn play(behind: &'static str, transport: &'static str, scenarios: &[&'stat
     command.env_remove("ORIGIN");
     program(&gateway, behind, &mut command);
     let said = spawn_blocking(move || run(&mut command)).await.expect("it runs");
-    println!("{behind} over {transport}\n{said}");
+    tell(format!("{behind} over {transport}\n{said}"));
     drop(gateway);
 }
 

@@ -1,6 +1,6 @@
 //! The ways in, and the brokers between, each with a client of its own where it has one.
 
-use std::{collections::BTreeMap, env, process::Command};
+use std::{collections::BTreeMap, env, process::Command, sync::OnceLock};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -168,6 +168,19 @@ pub struct Broker {
     pub native: Option<fn(&str, usize) -> Vec<Source>>,
 }
 
+/// Where the Mosquitto of this test is.
+pub static MOSQUITTO: OnceLock<String> = OnceLock::new();
+
+fn mosquitto() -> &'static str {
+    MOSQUITTO.get().expect("it is started first")
+}
+
+fn python(program: &str) -> Command {
+    let mut command = Command::new("scripts/python");
+    command.arg(program).env("MQTT_ADDRESS", mosquitto());
+    command
+}
+
 const PACKETS: &str = "tests/it/matrix/packets.py";
 
 pub const BROKERS: [Broker; 4] = [
@@ -197,9 +210,9 @@ pub const BROKERS: [Broker; 4] = [
     },
     Broker {
         name: "mqtt",
-        connector: || format!(r#"{{ kind: mqtt, url: "mqtt://{}" }}"#, env::var("MQTT_ADDRESS").expect("MQTT_ADDRESS")),
+        connector: || format!(r#"{{ kind: mqtt, url: "mqtt://{}" }}"#, mosquitto()),
         // A broker of MQTT keeps nothing but for sessions that are there.
-        create: |topic| drop(run(Command::new("scripts/python").args([PACKETS, "subscribe", topic]))),
+        create: |topic| drop(run(python(PACKETS).args(["subscribe", topic]))),
         replays: false,
         prefix: "",
         native: Some(|topic, count| native(PACKETS, topic, count)),
@@ -213,7 +226,7 @@ pub struct Source {
 }
 
 fn native(program: &str, topic: &str, count: usize) -> Vec<Source> {
-    let printed = run(Command::new("scripts/python").args([program, "read", topic, &count.to_string()]));
+    let printed = run(python(program).args(["read", topic, &count.to_string()]));
     printed.lines().map(|line| Source::parse(&serde_json::from_str(line).expect("JSON"))).collect()
 }
 

@@ -52,6 +52,13 @@ pub struct Properties {
     pub user: Vec<(Str, Str)>,
     /// The message expiry interval, in seconds.
     pub expiry: Option<u32>,
+    /// What few messages have.
+    pub rare: Option<Box<Rare>>,
+}
+
+/// What else a PUBLISH of MQTT 5 may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rare {
     /// Where an answer is to go.
     pub response_topic: Option<Str>,
     /// What tells the one who asks which answer it is.
@@ -127,8 +134,7 @@ pub fn unpack(
     now: SystemTime,
     native: impl FnOnce() -> NativeOrigin,
 ) -> Message {
-    let asked = asked(&properties);
-    let Properties { content_type, user, expiry, .. } = properties;
+    let Properties { content_type, user, expiry, rare } = properties;
     let mut found = Found::of(user, true);
     let content_type = content_type.map(|text| media_type(&text.into_bytes()));
     let data = (!payload.is_empty() || content_type.is_some()).then(|| payload.clone());
@@ -147,18 +153,8 @@ pub fn unpack(
     {
         event.extensions.push((Str::from_static(EXPIRY), Value::String(time)));
     }
-    found.headers.extend(asked);
+    found.headers.extend(rare.into_iter().flat_map(|rare| rare.headers()));
     Message { channel: found.channel, event, headers: found.headers, wrapped }
-}
-
-/// The headers of what MQTT has properties of its own for.
-fn asked(properties: &Properties) -> Headers {
-    let own = [
-        (RESPONSE_HEADER, properties.response_topic.clone().map(Str::into_bytes)),
-        (CORRELATION_HEADER, properties.correlation.clone()),
-        (FORMAT_HEADER, properties.is_text.map(|is_text| Bytes::from_static(if is_text { b"1" } else { b"0" }))),
-    ];
-    own.into_iter().filter_map(|(name, value)| Some((Str::from_static(name), value?))).collect()
 }
 
 /// Reads a PUBLISH of MQTT 3.1.1: the payload is an event's JSON, or it is wrapped.
@@ -184,19 +180,29 @@ fn put_attributes(event: &Event, user: &mut Vec<(Str, Str)>) {
     });
 }
 
-/// Whether MQTT has a property of its own for this header.
-fn put_own(name: &str, value: &Bytes, properties: &mut Properties) -> bool {
-    match name {
-        RESPONSE_HEADER => {
-            let topic = Str::try_from(value.clone()).ok();
-            properties.response_topic =
-                topic.filter(|topic| is_text(topic) && !topic.is_empty() && !topic.contains(['+', '#']));
-        }
-        CORRELATION_HEADER => properties.correlation = Some(value.clone()).filter(|data| data.len() <= LONGEST_TEXT),
-        FORMAT_HEADER => properties.is_text = Some(**value == *b"1"),
-        _ => return false,
+impl Rare {
+    /// As transport headers.
+    fn headers(self) -> impl Iterator<Item = (Str, Bytes)> {
+        let own = [
+            (RESPONSE_HEADER, self.response_topic.map(Str::into_bytes)),
+            (CORRELATION_HEADER, self.correlation),
+            (FORMAT_HEADER, self.is_text.map(|is_text| Bytes::from_static(if is_text { b"1" } else { b"0" }))),
+        ];
+        own.into_iter().filter_map(|(name, value)| Some((Str::from_static(name), value?)))
     }
-    true
+
+    /// Takes a transport header of the gateway's own.
+    fn put(&mut self, name: &str, value: &Bytes) {
+        match name {
+            RESPONSE_HEADER => {
+                let topic = Str::try_from(value.clone()).ok();
+                self.response_topic =
+                    topic.filter(|topic| is_text(topic) && !topic.is_empty() && !topic.contains(['+', '#']));
+            }
+            CORRELATION_HEADER => self.correlation = Some(value.clone()).filter(|data| data.len() <= LONGEST_TEXT),
+            _ => self.is_text = Some(**value == *b"1"),
+        }
+    }
 }
 
 /// How many were left out.
@@ -205,7 +211,8 @@ fn put_headers(headers: &Headers, properties: &mut Properties) -> usize {
     let mut left_out = 0;
     let from = properties.user.len();
     for (name, value) in headers {
-        if put_own(name, value, properties) {
+        if matches!(&**name, RESPONSE_HEADER | CORRELATION_HEADER | FORMAT_HEADER) {
+            properties.rare.get_or_insert_default().put(name, value);
             continue;
         }
         let text = Str::try_from(value.clone()).ok().filter(|text| is_text(text) && is_text(name));
