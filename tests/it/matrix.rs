@@ -1,5 +1,6 @@
 //! Every way in to every way out: attributes and data bytes arrive unchanged, whichever broker is between, in both content modes.
 
+mod devices;
 mod event;
 mod ways;
 
@@ -7,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use event::{Case, cases};
 use serde_json::Value;
-use ways::{BROKERS, Broker, FORMS, Source};
+use ways::{BROKERS, Broker, FORMS, MOSQUITTO, Source};
 
-use crate::harness::{gateway::Gateway, kafka::fresh_name, page::Page, sse::Stream, websocket::Socket};
+use crate::harness::{
+    gateway::Gateway, kafka::fresh_name, mosquitto::Mosquitto, page::Page, sse::Stream, websocket::Socket,
+};
 
 /// Content modes.
 const MODES: [&str; 2] = ["binary", "structured"];
@@ -43,7 +46,12 @@ fn start(lines: &[Line]) -> Gateway {
     let routes: String = lines.iter().map(route).collect();
     Gateway::start(&format!(
         r#"
-listeners: {{ http: {{ address: "127.0.0.1:0", max_body: 2MiB }}, admin: {{ address: "127.0.0.1:0" }} }}
+listeners:
+  http: {{ address: "127.0.0.1:0", max_body: 2MiB }}
+  admin: {{ address: "127.0.0.1:0" }}
+  mqtt: {{ address: "127.0.0.1:0", max_packet: 2MiB }}
+# Readers stand and are read only when all is published: what an MQTT broker sends must stay that long.
+limits: {{ ring: 128MiB }}
 connectors:
 {connectors}routes:
 {routes}"#
@@ -57,14 +65,19 @@ struct Readers {
 }
 
 /// What came out of one line, by the way and then by id.
-type Seen = BTreeMap<&'static str, BTreeMap<String, Value>>;
+type Seen = BTreeMap<&'static str, BTreeMap<String, Vec<Value>>>;
 
 #[tokio::test]
 async fn what_goes_in_comes_out_unchanged() {
+    let mosquitto = Mosquitto::up().await;
+    MOSQUITTO.set(mosquitto.address.clone()).expect("once");
     let (lines, cases) = (lines(), cases());
     let gateway = start(&lines);
     crate::harness::eventually("ready", async || (gateway.ask_admin("/readyz").await.status() == 200).then_some(()))
         .await;
+    let count = FORMS.iter().map(|form| form.count(&cases)).sum();
+    let channels: Vec<_> = lines.iter().map(|line| &*line.channel).collect();
+    let listening = devices::Readers::start(&gateway, &channels, count);
     let mut readers = Vec::new();
     for line in &lines {
         let stream = Stream::open(&gateway, &line.channel).await;
@@ -74,16 +87,21 @@ async fn what_goes_in_comes_out_unchanged() {
         });
     }
     for line in &lines {
-        for form in FORMS {
+        for form in FORMS.iter().filter(|form| !form.is_of_devices()) {
             form.publish(&gateway, &line.channel, &cases).await;
         }
     }
-    let count = FORMS.iter().map(|form| form.count(&cases)).sum();
+    devices::publish(&gateway, &channels, &FORMS, &cases).await;
+    let mut heard = listening.end(&cases);
     let mut unchanged = BTreeMap::<_, BTreeSet<_>>::new();
     for (line, readers) in lines.iter().zip(readers) {
-        for (way, seen) in read(&gateway, line, readers, count).await {
+        let mut seen = read(&gateway, line, readers, count).await;
+        for way in ["MQTT 5", "MQTT 3.1.1"] {
+            seen.insert(way, by_id(heard.remove(&(line.channel.clone(), way)).expect("messages")));
+        }
+        for (way, seen) in seen {
             for form in &FORMS {
-                let faults = form.faults(&cases, &seen);
+                let faults = form.faults(&cases, way, &seen);
                 assert!(faults.is_empty(), "{} → {} ({}) → {way}: {faults:#?}", form.name, line.broker.name, line.mode);
                 unchanged.entry((form.name, line.broker.name)).or_default().insert(way);
             }
@@ -127,10 +145,12 @@ async fn read(gateway: &Gateway, line: &Line, mut readers: Readers, count: usize
     seen
 }
 
-fn by_id(events: Vec<Value>) -> BTreeMap<String, Value> {
+fn by_id(events: Vec<Value>) -> BTreeMap<String, Vec<Value>> {
     let id = |event: &Value| match &event["id"] {
         Value::String(id) if Case::is_own(id) => id.clone(),
         _ => event::plain_id(event),
     };
-    events.into_iter().map(|event| (id(&event), event)).collect()
+    let mut by_id = BTreeMap::<_, Vec<_>>::new();
+    events.into_iter().for_each(|event| by_id.entry(id(&event)).or_default().push(event));
+    by_id
 }

@@ -34,11 +34,7 @@ fn state_topic(policy: &str) -> String {
 /// Where its MQTT listener is, once it is ready.
 async fn mqtt(gateway: &Gateway) -> String {
     eventually("ready", async || (gateway.ask_admin("/readyz").await.status() == 200).then_some(())).await;
-    let status = gateway.ask_admin("/status").await.text().await.expect("a text");
-    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
-    let listeners = status["listeners"].as_array().expect("a list");
-    let mqtt = listeners.iter().find(|listener| listener["name"] == "mqtt").expect("an MQTT listener");
-    mqtt["address"].as_str().expect("an address").to_owned()
+    gateway.mqtt.clone().expect("an MQTT listener")
 }
 
 /// The same on Pulsar, which makes topics of what it is asked for.
@@ -59,7 +55,7 @@ async fn play(scenario: &'static str, configuration: &str) {
 async fn perform(scenario: &'static str, a: &Gateway, b: &Gateway) {
     let mut command = Command::new("scripts/python");
     command.arg("tests/it/devices/replicas.py").arg(scenario).env("PID_A", a.pid().to_string());
-    command.env("MQTT_A", mqtt(a).await).env("MQTT_B", mqtt(b).await);
+    command.env("MQTT_A", mqtt(a).await).env("MQTT_B", mqtt(b).await).env("BASE", "t");
     a.store("t/first", "1").await; // a topic that is there is read at once
     spawn_blocking(move || run(&mut command)).await.expect("it runs");
 }

@@ -8,7 +8,7 @@ use std::{fmt, fs, sync::Arc, time::Duration};
 
 use meshgate_api::{
     Str,
-    binding::mqtt::{Packed, Properties},
+    binding::mqtt::{Packed, Properties, Rare},
 };
 use rumqttc::{
     MqttOptions as OptionsV4, NetworkOptions, TlsConfiguration, Transport,
@@ -269,10 +269,15 @@ impl Client {
 /// Bytes of a packet of MQTT 5: some less, perhaps, but not more.
 pub(crate) fn packet_size(topic: &str, packed: &Packed) -> usize {
     const FRAME: usize = 1 + 4 + 2 + 2 + 4; // type, length, topic's length, packet identifier, length of properties
-    let Properties { content_type, user, expiry } = &packed.properties;
+    let Properties { content_type, user, expiry, rare } = &packed.properties;
+    let rare = rare.as_deref().map_or(0, |Rare { response_topic, correlation, .. }| {
+        let texts = [response_topic.as_ref().map(|text| text.len()), correlation.as_ref().map(|data| data.len())];
+        2 + texts.into_iter().flatten().map(|length| 3 + length).sum::<usize>()
+    });
     let content_type = content_type.as_ref().map_or(0, |text| 3 + text.len());
     let user: usize = user.iter().map(|(name, value)| 5 + name.len() + value.len()).sum();
-    FRAME + topic.len() + content_type + user + if expiry.is_some() { 5 } else { 0 } + packed.payload.len()
+    let expiry = expiry.map_or(0, |_| 5);
+    FRAME + topic.len() + content_type + user + expiry + rare + packed.payload.len()
 }
 
 impl Line {

@@ -68,11 +68,12 @@ class Gateway:
     """A gateway on fixed ports, with this configuration behind its listeners."""
 
     def __init__(self, rig, text):
-        self.http, self.admin = (int(port) for port in rig.ports(2))
+        self.http, self.admin, self.mqtt = (int(port) for port in rig.ports(3))
         self.rig, self.process = rig, None
         self.before, self.delivered = 0, 0
         self.file, self.log = rig.folder / f"{self.http}.yaml", rig.folder / f"{self.http}.log"
-        listeners = f'http: {{ address: "127.0.0.1:{self.http}" }}, admin: {{ address: "127.0.0.1:{self.admin}" }}'
+        ports = {"http": self.http, "admin": self.admin, "mqtt": self.mqtt}
+        listeners = ", ".join(f'{name}: {{ address: "127.0.0.1:{port}" }}' for name, port in ports.items())
         self.file.write_text(f"listeners: {{ {listeners} }}\n{text}")
 
     async def start(self):

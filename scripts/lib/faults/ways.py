@@ -8,12 +8,15 @@ import sys
 import time
 
 import readers
+from devices import Fleet
 from load import Load
 from rig import BROKERS, ROOT, Gateway
 
 FROZEN_SECONDS, DEAD_SECONDS = 8, 2
 # What Mosquitto had confirmed so shortly before it was killed, its store may lack.
 UNSAVED_SECONDS = 4
+# What a broker confirmed just before it was frozen or killed is on its way to who publishes for so long.
+ON_ITS_WAY_SECONDS = 0.5
 TOPIC = "faults"
 
 
@@ -27,10 +30,12 @@ class Result:
     missing: set
     # Confirmed by a broker which forgot them when it was killed: its loss.
     forgotten: set = dataclasses.field(default_factory=set)
+    # Confirmed while the only broker that can confirm them was away.
+    untimely: set = dataclasses.field(default_factory=set)
     notes: list = dataclasses.field(default_factory=list)
 
     def holds(self):
-        return not self.missing
+        return not self.missing and not self.untimely
 
     def lines(self):
         load, stored = self.load, self.stored
@@ -47,7 +52,8 @@ class Faults:
 
     def __init__(self, rig, gateway, load):
         self.rig, self.gateway, self.load = rig, gateway, load
-        self.kills, self.told = [], []
+        # From when to when a broker was away.
+        self.kills, self.told, self.absences = [], [], []
 
     async def at(self, share, what):
         await self.load.until(share)
@@ -56,14 +62,18 @@ class Faults:
     async def freeze(self, share, broker):
         await self.at(share, f"{broker} frozen")
         await self.rig.disturb("pause", broker)
+        begun = time.time()
         await asyncio.sleep(FROZEN_SECONDS)
+        self.absences.append((begun, time.time()))
         await self.rig.disturb("resume", broker)
 
     async def kill(self, share, broker):
         await self.at(share, f"{broker} killed")
         self.kills.append(time.time())
         await self.rig.disturb("kill", broker)
+        begun = time.time()
         await asyncio.sleep(DEAD_SECONDS)
+        self.absences.append((begun, time.time()))
         await self.rig.disturb("restart", broker)
 
     async def kill_gateway(self, share):
@@ -85,14 +95,23 @@ class Faults:
     def was_killed_after(self, moment):
         return any(moment <= kill + 1 and kill - moment <= UNSAVED_SECONDS for kill in self.kills)
 
+    def untimely(self):
+        """What was confirmed while a broker was away."""
+        absences = [(begun + ON_ITS_WAY_SECONDS, ended) for begun, ended in self.absences]
+        confirmed = self.load.confirmed.items()
+        return {event for event, moment in confirmed if any(begun < moment < ended for begun, ended in absences)}
 
-async def under(rig, options, text, faults_of, is_bridge=False):
+
+async def under(rig, options, text, faults_of, is_bridge=False, by_devices=False):
     """Publishes all events through a gateway with this configuration, with these faults."""
     gateway = Gateway(rig, text)
     await gateway.start()
     rig.callback(lambda: gateway.process.returncode is None and gateway.process.kill())
     await asyncio.sleep(2)  # a group stands
-    load = Load(gateway.http, options.events, options.connections, gateway.arrived if is_bridge else None)
+    if by_devices:
+        load = Fleet(gateway.mqtt, options.events)
+    else:
+        load = Load(gateway.http, options.events, options.connections, gateway.arrived if is_bridge else None)
     faults, begun = Faults(rig, gateway, load), time.monotonic()
     following = asyncio.create_task(gateway.follow())
     await asyncio.gather(load.run(), faults_of(faults))
@@ -221,4 +240,24 @@ async def bridge_mqtt_kafka(rig, options):
     return result
 
 
-WAYS = {way.__name__.replace("_", "-"): way for way in (http_pulsar, http_mqtt, bridge_kafka_pulsar, bridge_mqtt_kafka)}
+async def mqtt_kafka(rig, options):
+    """MQTT devices to Kafka: eight of them, which send again what is not acknowledged"""
+    kafka = rig.broker("kafka")
+    rig.run(BROKERS, "topic", "create", TOPIC, "--partitions", "3")
+    route = f"{{ channel: in/+, to: [ {{ connector: kafka, topic: {TOPIC} }} ] }}"
+    text = configuration(f'kafka: {{ kind: kafka, brokers: ["{kafka}"] }}', route)
+    faults_of = lambda faults: faults.of_one_broker("kafka")
+    gateway, load, faults, seconds = await under(rig, options, text, faults_of, by_devices=True)
+    stored = await asyncio.to_thread(readers.in_kafka, kafka, TOPIC, load.confirmed.keys())
+    await gateway.end()
+    missing = load.confirmed.keys() - stored.keys()
+    result = Result("mqtt-kafka", load, faults.told, seconds, stored, missing, untimely=faults.untimely())
+    ends = ", ".join(f"{reason:#x} {times} times" for reason, times in load.ends.items()) or "never"
+    result.notes += [
+        f"acknowledged while Kafka was away: {len(result.untimely)}; the latest {load.latest:.1f} s after it was sent",
+        f"connections {load.opened}; the gateway ended one with {ends}",
+    ]
+    return result
+
+
+WAYS = {way.__name__.replace("_", "-"): way for way in (http_pulsar, http_mqtt, mqtt_kafka, bridge_kafka_pulsar, bridge_mqtt_kafka)}

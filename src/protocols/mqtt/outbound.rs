@@ -210,6 +210,8 @@ impl Outbound {
     /// What is to be sent at once of the session's earlier connection.
     pub(super) fn resume(&mut self, session: &mut Session) {
         self.at_once = session.window.resume().into();
+        let is_wanted = |subscription: &&Subscription| session.wanted.contains(&subscription.text);
+        self.wanted = session.subscriptions.iter().filter(is_wanted).cloned().collect();
     }
 
     /// What is retained for a subscription is to be sent. It is looked up when its turn comes: who asks again and again and reads nothing
@@ -231,15 +233,13 @@ impl Outbound {
     ) -> Poll<Result<(), Interrupted>> {
         // A client that comes back may take fewer at once than it did.
         let begun = session.window.unconfirmed().saturating_sub(self.at_once.len());
-        if begun >= self.most && self.at_once.front().is_some_and(|(_, publish)| publish.is_some()) {
-            return Poll::Pending;
-        }
-        if let Some((packet, publish)) = self.at_once.pop_front() {
+        let may_be_sent = |(_, publish): &mut (_, Option<Publish>)| publish.is_none() || begun < self.most;
+        if let Some((packet, publish)) = self.at_once.pop_front_if(may_be_sent) {
             self.write_again(out, session, packet, publish);
             return Poll::Ready(Ok(()));
         }
         let room = self.most.saturating_sub(session.window.unconfirmed());
-        if room == 0 || self.is_recorded && session.window.awaits_record() {
+        if !self.at_once.is_empty() || room == 0 || self.is_recorded && session.window.awaits_record() {
             return Poll::Pending;
         }
         if session.window.held() >= HELD && session.window.unconfirmed() > 0 {
@@ -276,6 +276,7 @@ impl Outbound {
         let matching = [(subscription.qos, false, subscription.identifier)];
         let message = self.retained.pop_front();
         if self.retained.is_empty() {
+            session.wanted.retain(|wanted| *wanted != subscription.text);
             self.wanted.pop_front();
         }
         if let Some(message) = message {

@@ -76,6 +76,9 @@ struct Content {
     avoided: Vec<u16>,
     #[serde(default, skip_serializing_if = "HashSet::is_empty")]
     unreleased: HashSet<u16>,
+    /// Subscriptions whose retained messages are not all sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    wanted: Vec<Str>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -184,6 +187,7 @@ pub(super) fn content(
         last,
         avoided,
         // What a client has released since may have been used again: only what is final can be relied on.
+        wanted: session.wanted.clone(),
         unreleased: if is_final { session.unreleased.clone() } else { HashSet::new() },
     };
     (serde_json::value::to_raw_value(&content).unwrap_or_else(|_| RawValue::NULL.to_owned()), left_out)
@@ -195,8 +199,8 @@ pub(super) fn session(raw: &RawValue) -> Result<Option<Box<Session>>, String> {
     else {
         return Ok(None);
     };
-    let Content { is_final, subscriptions, after, window, last, avoided, unreleased } = content;
-    let mut session = Session { unreleased, ..Session::default() };
+    let Content { is_final, subscriptions, after, window, last, avoided, unreleased, wanted } = content;
+    let mut session = Session { unreleased, wanted, ..Session::default() };
     session.subscriptions = subscriptions.iter().map(Kept::read).collect::<Result<_, _>>()?;
     let filters = session.own_filters();
     let cursor = |text: String| Cursor::decode(&text, &filters.text()).map_err(|problem| problem.to_string());

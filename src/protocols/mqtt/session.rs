@@ -20,6 +20,8 @@ pub(super) struct Session {
     pub(super) window: Window,
     /// QoS 2 publishes that were taken, and not released by the client.
     pub(super) unreleased: HashSet<u16>,
+    /// Subscriptions whose retained messages are not all sent, by their texts.
+    pub(super) wanted: Vec<Str>,
 }
 
 /// One subscription.
@@ -71,6 +73,7 @@ impl Session {
     pub(super) fn put(&mut self, subscription: Subscription) -> bool {
         match self.subscriptions.iter_mut().find(|known| known.text == subscription.text) {
             Some(known) => {
+                self.wanted.retain(|wanted| *wanted != subscription.text);
                 *known = subscription;
                 true
             }

@@ -19,7 +19,7 @@ fn text(text: &str) -> Vec<u8> {
 impl Device {
     /// Its session outlives it for a minute, and it takes packets of 60 bytes.
     async fn connect(gateway: &Gateway, name: &str) -> Self {
-        let mut device = Self(TcpStream::connect(address(gateway).await).await.expect("it listens"));
+        let mut device = Self(TcpStream::connect(address(gateway)).await.expect("it listens"));
         let properties = [10, 0x11, 0, 0, 0, 60, 0x27, 0, 0, 0, 60];
         let body = [&text("MQTT")[..], &[5, 2, 0, 0], &properties, &text(name)].concat();
         device.send(0x10, &body).await;

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 
-from devices import BOTH, Device, place
+from device import BOTH, Device, place
 
 
 def at(replica, **settings):

@@ -20,6 +20,8 @@ pub struct Gateway {
     pub url: String,
     /// The same of the admin listener.
     pub admin: String,
+    /// `HOST:PORT` of the MQTT listener, if it has one.
+    pub mqtt: Option<String>,
     pub client: Client,
 }
 
@@ -89,9 +91,9 @@ impl Gateway {
         let mut greeting = String::new();
         let stdout = child.stdout.take().expect("stdout is a pipe");
         BufReader::new(stdout).read_line(&mut greeting).expect("a greeting");
-        let mut urls = greeting
-            .split(|char: char| char.is_whitespace() || "()".contains(char))
-            .filter(|word| word.starts_with("http://"));
+        let words = greeting.split(|char: char| char.is_whitespace() || "()".contains(char));
+        let mqtt = words.clone().find_map(|word| word.strip_prefix("mqtt://")).map(str::to_owned);
+        let mut urls = words.filter(|word| word.starts_with("http://"));
         let (Some(url), Some(admin)) = (urls.next(), urls.next()) else {
             panic!("no addresses in the greeting: {greeting:?}")
         };
@@ -99,7 +101,7 @@ impl Gateway {
         if let Some(fixed) = fixed {
             assert_eq!((url.clone(), admin.clone()), fixed, "the same addresses as before");
         }
-        Self { child, folder, url, admin, client: Client::new() }
+        Self { child, folder, url, admin, mqtt, client: Client::new() }
     }
 
     /// Kills it without warning and starts it again with the same configuration, on the same ports.

@@ -5,6 +5,7 @@ pub mod collector;
 pub mod connection;
 pub mod gateway;
 pub mod kafka;
+pub mod mosquitto;
 pub mod page;
 pub mod sse;
 pub mod terminal;

@@ -21,7 +21,8 @@ pub struct Terminal {
     folder: TempDir,
     /// Addresses of brokers, in the order of the variables.
     brokers: Vec<String>,
-    gateway: Option<(Child, [String; 2])>,
+    /// With its addresses: HTTP, admin, and MQTT if it has that.
+    gateway: Option<(Child, [String; 3])>,
 }
 
 impl Terminal {
@@ -31,12 +32,13 @@ impl Terminal {
 
     /// A shell in the repository's root. Ports are free ones, and the gateway is the one under test; nothing else is changed.
     fn shell(&self, command: &str) -> Command {
-        let local = ["http://localhost:8080", "http://localhost:9090"].map(str::to_owned);
-        let [url, admin] = self.gateway.as_ref().map_or(&local, |(_, urls)| urls);
+        let local = ["http://localhost:8080", "http://localhost:9090", "localhost:1883"].map(str::to_owned);
+        let [url, admin, mqtt] = self.gateway.as_ref().map_or(&local, |(_, urls)| urls);
         let binary = env!("CARGO_BIN_EXE_meshgate");
         let command = command
             .replace("http://localhost:8080", url)
             .replace("http://localhost:9090", admin)
+            .replace("localhost:1883", mqtt)
             .replace("scripts/run ", &format!("exec {binary} "))
             .replace(&format!("{}/meshgate.yaml", self.example), &self.configuration().to_string_lossy());
         let mut shell = Command::new("bash");
@@ -88,9 +90,11 @@ impl Terminal {
         let (child, mut out) = self.start(command);
         let mut greeting = String::new();
         out.read_line(&mut greeting).expect("a greeting");
-        let mut urls = greeting.split(['(', ')', ' ', '\n']).filter(|word| word.starts_with("http://"));
+        let words = greeting.split(['(', ')', ' ', '\n']);
+        let mqtt = words.clone().find_map(|word| word.strip_prefix("mqtt://")).unwrap_or("localhost:1883");
+        let mut urls = words.filter(|word| word.starts_with("http://"));
         let (Some(url), Some(admin)) = (urls.next(), urls.next()) else { panic!("no addresses in {greeting:?}") };
-        let urls = [url, admin.trim_end_matches('.')].map(str::to_owned);
+        let urls = [url, admin.trim_end_matches('.'), mqtt].map(str::to_owned);
         let ready = format!("{}/readyz", urls[1]);
         self.gateway = Some((child, urls));
         eventually("ready", async || (reqwest::get(&ready).await.ok()?.status() == 200).then_some(())).await;

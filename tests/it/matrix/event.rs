@@ -97,6 +97,14 @@ impl Case {
     }
 }
 
+impl Case {
+    /// As readers get what has neither attributes nor a media type.
+    pub fn expected_untyped(&self) -> Value {
+        let data = STANDARD.encode(self.data.as_deref().unwrap_or_default());
+        json!({ "datacontenttype": null, "data": null, "data_base64": data })
+    }
+}
+
 /// What identifies a plain message, whose id the gateway gives: its data.
 pub fn plain_id(event: &Value) -> String {
     let data = [&event["datacontenttype"], &event["data"], &event["data_base64"]].map(Value::to_string).concat();

@@ -1,6 +1,6 @@
 //! The ways in, and the brokers between, each with a client of its own where it has one.
 
-use std::{collections::BTreeMap, env, process::Command};
+use std::{collections::BTreeMap, env, process::Command, sync::OnceLock};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
@@ -17,30 +17,60 @@ use crate::harness::{
 
 pub struct Form {
     pub name: &'static str,
-    kind: Kind,
+    pub kind: Kind,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub enum Kind {
     Binary,
     Structured,
     Batch,
     Plain,
     WebSocket,
+    Mqtt5Binary,
+    Mqtt5Structured,
+    Mqtt5Plain,
+    Mqtt3Structured,
+    Mqtt3Plain,
 }
 
-pub const FORMS: [Form; 5] = [
+pub const FORMS: [Form; 10] = [
     Form { name: "HTTP binary", kind: Kind::Binary },
     Form { name: "HTTP structured", kind: Kind::Structured },
     Form { name: "HTTP batch", kind: Kind::Batch },
     Form { name: "HTTP plain", kind: Kind::Plain },
     Form { name: "WebSocket", kind: Kind::WebSocket },
+    Form { name: "MQTT 5 binary", kind: Kind::Mqtt5Binary },
+    Form { name: "MQTT 5 structured", kind: Kind::Mqtt5Structured },
+    Form { name: "MQTT 5 plain", kind: Kind::Mqtt5Plain },
+    Form { name: "MQTT 3.1.1 structured", kind: Kind::Mqtt3Structured },
+    Form { name: "MQTT 3.1.1 plain", kind: Kind::Mqtt3Plain },
 ];
 
 impl Form {
-    /// A plain body without a media type is nothing.
-    fn takes(&self, case: &Case) -> bool {
-        self.kind != Kind::Plain || case.media_type.is_some()
+    /// A plain body without a media type is nothing, and so, on its way over an MQTT broker, is one of no bytes that never had one.
+    pub fn takes(&self, case: &Case) -> bool {
+        match self.kind {
+            Kind::Plain | Kind::Mqtt5Plain => case.media_type.is_some(),
+            Kind::Mqtt3Plain => case.data.as_ref().is_some_and(|data| !data.is_empty()),
+            _ => true,
+        }
+    }
+
+    /// Devices publish it.
+    pub fn is_of_devices(&self) -> bool {
+        !matches!(self.kind, Kind::Binary | Kind::Structured | Kind::Batch | Kind::Plain | Kind::WebSocket)
+    }
+
+    /// What comes out of a case, and what identifies it there.
+    fn expected(&self, case: &Case, way: &str) -> (String, Value) {
+        let plain = match self.kind {
+            Kind::Plain | Kind::Mqtt5Plain => case.expected_plain(),
+            Kind::Mqtt3Plain if way == "MQTT 3.1.1" => case.expected_plain(), // neither side has media types
+            Kind::Mqtt3Plain => case.expected_untyped(),
+            _ => return (case.id(self.name), case.expected(self.name)),
+        };
+        (plain_id(&plain), plain)
     }
 
     pub fn count(&self, cases: &[Case]) -> usize {
@@ -88,33 +118,36 @@ impl Form {
             Kind::Batch => request
                 .header("content-type", "application/cloudevents-batch+json")
                 .body(format!("[{}]", case.structured(self.name))),
-            Kind::Structured | Kind::WebSocket => {
-                request.header("content-type", "application/cloudevents+json").body(case.structured(self.name))
-            }
+            _ => request.header("content-type", "application/cloudevents+json").body(case.structured(self.name)),
         }
     }
 
-    /// What did not come as it went.
-    pub fn faults(&self, cases: &[Case], seen: &BTreeMap<String, Value>) -> Vec<String> {
+    /// What did not come as it went, as often as it went.
+    pub fn faults(&self, cases: &[Case], way: &str, seen: &BTreeMap<String, Vec<Value>>) -> Vec<String> {
         let mut faults = Vec::new();
         for case in cases.iter().filter(|case| self.takes(case)) {
-            let (id, expected) = match self.kind {
-                Kind::Plain => (plain_id(&case.expected("plain")), case.expected_plain()),
-                _ => (case.id(self.name), case.expected(self.name)),
-            };
-            let come = seen.get(&id).map(|event| match self.kind {
-                Kind::Plain => {
-                    json!({ "datacontenttype": event["datacontenttype"], "data": event["data"], "data_base64": event["data_base64"] })
-                }
-                _ => event.clone(),
-            });
-            if come.as_ref() != Some(&expected) {
-                let shown = come.map(|come| come.to_string().chars().take(500).collect::<String>());
-                faults.push(format!("{}: {shown:?}", case.name));
+            let (id, expected) = self.expected(case, way);
+            let is_plain = !Case::is_own(&id);
+            // Plain data has nothing that tells by which form it came.
+            let alike = FORMS.iter().filter(|form| form.takes(case) && form.expected(case, way).0 == id);
+            let come: Vec<Value> = seen
+                .get(&id)
+                .into_iter()
+                .flatten()
+                .map(|event| if is_plain { plain(event) } else { event.clone() })
+                .collect();
+            if come.len() != alike.count() || come.iter().any(|event| *event != expected) {
+                let shown = come.iter().map(|come| come.to_string().chars().take(500).collect::<String>());
+                faults.push(format!("{}: {:?}", case.name, shown.collect::<Vec<_>>()));
             }
         }
         faults
     }
+}
+
+/// Of an event its data and media type alone.
+fn plain(event: &Value) -> Value {
+    json!({ "datacontenttype": event["datacontenttype"], "data": event["data"], "data_base64": event["data_base64"] })
 }
 
 /// The CloudEvents HTTP binding, section 3.1.3.2.
@@ -133,6 +166,19 @@ pub struct Broker {
     pub prefix: &'static str,
     /// Reads so many messages of a topic, since it was made, with a client that knows nothing of the gateway.
     pub native: Option<fn(&str, usize) -> Vec<Source>>,
+}
+
+/// Where the Mosquitto of this test is.
+pub static MOSQUITTO: OnceLock<String> = OnceLock::new();
+
+fn mosquitto() -> &'static str {
+    MOSQUITTO.get().expect("it is started first")
+}
+
+fn python(program: &str) -> Command {
+    let mut command = Command::new("scripts/python");
+    command.arg(program).env("MQTT_ADDRESS", mosquitto());
+    command
 }
 
 const PACKETS: &str = "tests/it/matrix/packets.py";
@@ -164,9 +210,9 @@ pub const BROKERS: [Broker; 4] = [
     },
     Broker {
         name: "mqtt",
-        connector: || format!(r#"{{ kind: mqtt, url: "mqtt://{}" }}"#, env::var("MQTT_ADDRESS").expect("MQTT_ADDRESS")),
+        connector: || format!(r#"{{ kind: mqtt, url: "mqtt://{}" }}"#, mosquitto()),
         // A broker of MQTT keeps nothing but for sessions that are there.
-        create: |topic| drop(run(Command::new("scripts/python").args([PACKETS, "subscribe", topic]))),
+        create: |topic| drop(run(python(PACKETS).args(["subscribe", topic]))),
         replays: false,
         prefix: "",
         native: Some(|topic, count| native(PACKETS, topic, count)),
@@ -175,12 +221,12 @@ pub const BROKERS: [Broker; 4] = [
 
 /// A message as its broker's own client sees it.
 pub struct Source {
-    headers: BTreeMap<String, String>,
-    value: Option<Vec<u8>>,
+    pub headers: BTreeMap<String, String>,
+    pub value: Option<Vec<u8>>,
 }
 
 fn native(program: &str, topic: &str, count: usize) -> Vec<Source> {
-    let printed = run(Command::new("scripts/python").args([program, "read", topic, &count.to_string()]));
+    let printed = run(python(program).args(["read", topic, &count.to_string()]));
     printed.lines().map(|line| Source::parse(&serde_json::from_str(line).expect("JSON"))).collect()
 }
 
@@ -206,7 +252,12 @@ impl Source {
             .filter_map(|(name, value)| Some((name.strip_prefix(prefix).filter(is_attribute)?, value)));
         let mut event: Value =
             attributes.map(|(name, value)| (name.to_owned(), json!(value))).collect::<serde_json::Map<_, _>>().into();
-        let Some(media_type) = content_type else { return event };
+        let Some(media_type) = content_type else {
+            if let Some(data) = self.value.as_deref().filter(|data| !data.is_empty()) {
+                event["data_base64"] = json!(STANDARD.encode(data));
+            }
+            return event;
+        };
         event["datacontenttype"] = json!(media_type);
         let data = self.value.as_deref().expect("a value");
         match &**media_type {

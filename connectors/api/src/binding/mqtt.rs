@@ -8,6 +8,7 @@
 //!   `meshgate-headers` names it, once for each time that it is there: without that, those who read would take it for an attribute.
 //! - A payload of no bytes is no data, unless there is a content type.
 //! - The extension `expirytime` and the message expiry interval are the same thing.
+//! - A response topic, correlation data and the payload format have properties of MQTT's own, also in the gateway's headers for them.
 //! - A wrapped event is never made JSON: who reads gets the bytes that somebody sent.
 //! - Texts have at most 65,535 bytes. A header's value that is no text is left out, and counted.
 //!
@@ -29,7 +30,10 @@ use crate::{
     connector::ContentMode,
     event::{Draft, Event, Value, check_attribute_name, parse_timestamp, timestamp},
     json,
-    message::{CHANNEL_HEADER, Headers, Message, WRAPPED_HEADER, is_own_header, is_reserved_header},
+    message::{
+        CHANNEL_HEADER, CORRELATION_HEADER, FORMAT_HEADER, Headers, Message, RESPONSE_HEADER, WRAPPED_HEADER,
+        is_own_header, is_reserved_header,
+    },
 };
 
 /// Bytes of the longest text that MQTT has.
@@ -48,6 +52,19 @@ pub struct Properties {
     pub user: Vec<(Str, Str)>,
     /// The message expiry interval, in seconds.
     pub expiry: Option<u32>,
+    /// What few messages have.
+    pub rare: Option<Box<Rare>>,
+}
+
+/// What else a PUBLISH of MQTT 5 may have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rare {
+    /// Where an answer is to go.
+    pub response_topic: Option<Str>,
+    /// What tells the one who asks which answer it is.
+    pub correlation: Option<Bytes>,
+    /// The payload format: that the payload is UTF-8.
+    pub is_text: Option<bool>,
 }
 
 /// A message as it is published.
@@ -93,7 +110,7 @@ pub fn pack(message: &Message, mode: ContentMode, now: SystemTime) -> Result<Pac
     if let Some(name) = too_long.cloned().or(content_type.map(|_| Str::from_static("datacontenttype"))) {
         return Err(TooLong(name));
     }
-    let left_out = put_headers(&message.headers, &mut properties.user);
+    let left_out = put_headers(&message.headers, &mut properties);
     Ok(Packed { properties, payload: value(message, mode).unwrap_or_default(), left_out })
 }
 
@@ -117,7 +134,7 @@ pub fn unpack(
     now: SystemTime,
     native: impl FnOnce() -> NativeOrigin,
 ) -> Message {
-    let Properties { content_type, user, expiry } = properties;
+    let Properties { content_type, user, expiry, rare } = properties;
     let mut found = Found::of(user, true);
     let content_type = content_type.map(|text| media_type(&text.into_bytes()));
     let data = (!payload.is_empty() || content_type.is_some()).then(|| payload.clone());
@@ -136,6 +153,7 @@ pub fn unpack(
     {
         event.extensions.push((Str::from_static(EXPIRY), Value::String(time)));
     }
+    found.headers.extend(rare.into_iter().flat_map(|rare| rare.headers()));
     Message { channel: found.channel, event, headers: found.headers, wrapped }
 }
 
@@ -162,12 +180,41 @@ fn put_attributes(event: &Event, user: &mut Vec<(Str, Str)>) {
     });
 }
 
+impl Rare {
+    /// As transport headers.
+    fn headers(self) -> impl Iterator<Item = (Str, Bytes)> {
+        let own = [
+            (RESPONSE_HEADER, self.response_topic.map(Str::into_bytes)),
+            (CORRELATION_HEADER, self.correlation),
+            (FORMAT_HEADER, self.is_text.map(|is_text| Bytes::from_static(if is_text { b"1" } else { b"0" }))),
+        ];
+        own.into_iter().filter_map(|(name, value)| Some((Str::from_static(name), value?)))
+    }
+
+    /// Takes a transport header of the gateway's own.
+    fn put(&mut self, name: &str, value: &Bytes) {
+        match name {
+            RESPONSE_HEADER => {
+                let topic = Str::try_from(value.clone()).ok();
+                self.response_topic =
+                    topic.filter(|topic| is_text(topic) && !topic.is_empty() && !topic.contains(['+', '#']));
+            }
+            CORRELATION_HEADER => self.correlation = Some(value.clone()).filter(|data| data.len() <= LONGEST_TEXT),
+            _ => self.is_text = Some(**value == *b"1"),
+        }
+    }
+}
+
 /// How many were left out.
-fn put_headers(headers: &Headers, user: &mut Vec<(Str, Str)>) -> usize {
+fn put_headers(headers: &Headers, properties: &mut Properties) -> usize {
     let mut ambiguous = String::new();
     let mut left_out = 0;
-    let from = user.len();
+    let from = properties.user.len();
     for (name, value) in headers {
+        if matches!(&**name, RESPONSE_HEADER | CORRELATION_HEADER | FORMAT_HEADER) {
+            properties.rare.get_or_insert_default().put(name, value);
+            continue;
+        }
         let text = Str::try_from(value.clone()).ok().filter(|text| is_text(text) && is_text(name));
         let Some(text) = text else {
             left_out += 1;
@@ -180,10 +227,10 @@ fn put_headers(headers: &Headers, user: &mut Vec<(Str, Str)>) -> usize {
             }
             ambiguous.extend([if ambiguous.is_empty() { "" } else { " " }, name]);
         }
-        user.push((name.clone(), text));
+        properties.user.push((name.clone(), text));
     }
     if !ambiguous.is_empty() {
-        user.insert(from, (Str::from_static(HEADERS), ambiguous.into()));
+        properties.user.insert(from, (Str::from_static(HEADERS), ambiguous.into()));
     }
     left_out
 }

@@ -1,7 +1,10 @@
 //! What a connection tells, in words that fit both versions of MQTT.
 
 use bytes::Bytes;
-use meshgate_api::{Str, binding::mqtt::Properties};
+use meshgate_api::{
+    Str,
+    binding::mqtt::{Properties, Rare},
+};
 use rumqttc::{
     Outgoing,
     v5::{
@@ -213,18 +216,28 @@ fn refusal(code: ConnectReturnCode) -> String {
 /// As rumqttc writes them.
 pub(super) fn properties(own: Properties) -> PublishProperties {
     let text = |text: Str| String::from(&*text);
+    let Rare { response_topic, correlation, is_text } = own.rare.map(|rare| *rare).unwrap_or_default();
     PublishProperties {
         content_type: own.content_type.map(text),
         user_properties: own.user.into_iter().map(|(name, value)| (text(name), text(value))).collect(),
         message_expiry_interval: own.expiry,
+        response_topic: response_topic.map(text),
+        correlation_data: correlation,
+        payload_format_indicator: is_text.map(u8::from),
         ..PublishProperties::default()
     }
 }
 
 fn own(theirs: PublishProperties) -> Properties {
+    let rare = Rare {
+        response_topic: theirs.response_topic.map(Str::from),
+        correlation: theirs.correlation_data,
+        is_text: theirs.payload_format_indicator.map(|format| format == 1),
+    };
     Properties {
         content_type: theirs.content_type.map(Str::from),
         user: theirs.user_properties.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
         expiry: theirs.message_expiry_interval,
+        rare: (rare != Rare::default()).then(|| rare.into()),
     }
 }

@@ -111,6 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                             let was_there = self.session.put(subscription.clone());
                             if subscription.group.is_none() && sends_retained(asked, was_there) {
                                 self.outbound.want_retained(&subscription);
+                                self.session.wanted.push(subscription.text.clone());
                             }
                         }
                     }

@@ -53,7 +53,7 @@ fn back(packed: Packed) -> Message {
 
 fn read(content_type: Option<&'static str>, user: &[(&'static str, &'static str)], payload: &'static [u8]) -> Message {
     let user = user.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    let properties = Properties { content_type: content_type.map(Str::from), user, expiry: None };
+    let properties = Properties { content_type: content_type.map(Str::from), user, ..Properties::default() };
     unpack(properties, Bytes::from_static(payload), now(), native)
 }
 
@@ -162,6 +162,28 @@ fn expiry_is_told_in_seconds() {
 }
 
 #[test]
+fn questions_are_asked_as_mqtt_asks_them() {
+    let mut message = message();
+    let own = [
+        ("meshgate-response-topic", &b"a/answer"[..]),
+        ("meshgate-correlation", &[0, 255]),
+        ("meshgate-payload-format", b"1"),
+    ];
+    message.headers.extend(own.map(|(name, value)| (Str::from_static(name), Bytes::from_static(value))));
+    for mode in [ContentMode::Binary, ContentMode::Structured, ContentMode::Raw] {
+        let packed = packed(&message, mode);
+        let Rare { response_topic, correlation, is_text } = packed.properties.rare.as_deref().expect("all of them");
+        assert_eq!((response_topic.as_deref(), correlation.as_deref()), (Some("a/answer"), Some(&[0, 255][..])));
+        assert_eq!((*is_text, packed.left_out), (Some(true), 0));
+        assert!(packed.properties.user.iter().all(|(name, _)| !own.iter().any(|(own, _)| name == own)));
+        assert_eq!(back(packed).headers, message.headers);
+    }
+    let wild = [(Str::from_static("meshgate-response-topic"), Bytes::from_static(b"a/#"))];
+    message.headers = wild.into();
+    assert_eq!(packed(&message, ContentMode::Binary).properties.rare, Some(Box::default()));
+}
+
+#[test]
 fn what_is_too_long_is_refused_or_left_out() {
     let mut message = message();
     message.headers.push(("binary".into(), Bytes::from_static(&[255])));
@@ -195,7 +217,7 @@ proptest! {
         expiry in proptest::option::of(any::<u32>()),
     ) {
         let user = user.into_iter().map(|(name, value)| (Str::from(name), Str::from(value))).collect();
-        let properties = Properties { content_type: content_type.map(Str::from), user, expiry };
+        let properties = Properties { content_type: content_type.map(Str::from), user, expiry, ..Properties::default() };
         let message = unpack(properties, payload.into(), now(), native);
         prop_assert!(message.event.check().is_ok());
         let again = pack(&message, ContentMode::Binary, now()).expect("short texts");
