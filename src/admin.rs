@@ -132,12 +132,12 @@ async fn readyz(State(admin): State<Arc<Admin>>, uri: Uri) -> Response {
     let ready = was_up && is_read && !draining && (all_up || !strict);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let connectors: Vec<_> = connectors.iter().map(health).collect();
-    let state = standing.map(shown);
+    let state = standing.as_ref().map(shown);
     let answer = json!({ "ready": ready, "draining": draining, "connectors": connectors, "state": state });
     json_response(status, &answer)
 }
 
-fn shown(standing: Standing) -> Value {
+fn shown(standing: &Standing) -> Value {
     json!({ "read": standing.is_read, "detail": standing.detail })
 }
 
@@ -202,7 +202,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Response {
         "routes": routes,
         "subscriptions": subscriptions,
         "groups": groups,
-        "state": admin.state.as_ref().map(|state| shown(state.standing())),
+        "state": admin.state.as_ref().map(|state| shown(&state.standing())),
         "mqtt": mqtt(&admin.gateway),
         "in_flight_bytes": admin.gateway.in_flight.load(Relaxed),
         "edition": snapshot.edition,

@@ -82,7 +82,7 @@ impl Listeners {
     ) -> JoinHandle<()> {
         let http = Http::new(gateway.clone(), stopping.clone());
         let mqtt = self.mqtt.zip(state);
-        let mqtt = mqtt.map(|((settings, acceptor), state)| (Mqtt::new(&http, settings, state), acceptor));
+        let mqtt = mqtt.map(|((settings, acceptor), state)| (Mqtt::new(&http, settings, &state), acceptor));
         let listener = mqtt.as_ref().map(|(mqtt, _)| mqtt.clone());
         let http = http.with_mqtt(listener.clone());
         let limits = gateway.clone();

@@ -80,7 +80,7 @@ impl Mqtt {
     /// The listener beside `http`, with which it shares what is bounded; what outlives its connections is kept in `state`. Must be called
     /// within a runtime, in which sessions expire and wills are published.
     #[must_use]
-    pub fn new(http: &Http, settings: MqttListener, state: Arc<dyn State>) -> Self {
+    pub fn new(http: &Http, settings: MqttListener, state: &Arc<dyn State>) -> Self {
         let (gateway, drain) = (http.gateway.clone(), http.drain.clone());
         let retained = Arc::new(Retained::new(state.clone()));
         let sessions = Sessions::start(gateway.clone(), retained.clone(), state.clone());

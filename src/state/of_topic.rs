@@ -157,10 +157,10 @@ impl Shared {
         let topics = TopicSet::one(self.topic.clone());
         let request = SubscribeRequest { topics, start, group: None, compacted: true };
         let opened = timeout(patience, connector.subscribe(request)).await.map_err(late)?;
-        let mut subscription = opened.map_err(|problem| self.failed(problem))?;
+        let mut subscription = opened.map_err(|problem| self.failed(&problem))?;
         self.progress.lock().standing.detail = None;
         loop {
-            let next = self.next(&mut *subscription).await.map_err(|problem| self.failed(problem))?;
+            let next = self.next(&mut *subscription).await.map_err(|problem| self.failed(&problem))?;
             for delivery in next.deliveries {
                 let record = &delivery.record;
                 let Some(key) = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) else { continue };
@@ -201,8 +201,8 @@ impl Shared {
     }
 
     /// A position that is gone is begun again from the oldest: so the topic was made anew.
-    fn failed(&self, problem: ReadError) -> String {
-        if let ReadError::Gone { detail, .. } = &problem {
+    fn failed(&self, problem: &ReadError) -> String {
+        if let ReadError::Gone { detail, .. } = problem {
             tracing::error!(topic = %self.topic, "the state is read from its start again: {detail}");
             self.progress.lock().after = Positions::default();
         }

@@ -62,7 +62,7 @@ impl World {
         let mqtt = Mqtt::new(
             &Http::new(gateway.clone(), drain),
             MqttListener::default(),
-            std::sync::Arc::new(meshgate::state::OfProcess::new(1 << 20)),
+            &(std::sync::Arc::new(meshgate::state::OfProcess::new(1 << 20)) as std::sync::Arc<dyn meshgate::state::State>),
         );
         let clients = ["one", "two", "three", "witness"].map(Client::new).into();
         let (ledger, shared) = Default::default();

@@ -72,7 +72,7 @@ impl Sessions {
             None => self.known.lock().remove(client_id),
             Some(Ok(envelope)) => self.known.lock().apply(&self.replica, client_id, envelope),
             Some(Err(problem)) => {
-                tracing::error!(client = client_id, "the record of a session cannot be read: {problem}")
+                tracing::error!(client = client_id, "the record of a session cannot be read: {problem}");
             }
         }
     }

@@ -35,7 +35,11 @@ impl Broker {
         let (switch, drain) = drain();
         let http = Http::new(Arc::new(Gateway::new(snapshot, metrics)), drain);
         Self {
-            mqtt: Mqtt::new(&http, MqttListener::default(), Arc::new(crate::state::OfProcess::new(1 << 20))),
+            mqtt: Mqtt::new(
+                &http,
+                MqttListener::default(),
+                &(Arc::new(crate::state::OfProcess::new(1 << 20)) as Arc<dyn State>),
+            ),
             _switch: switch,
         }
     }

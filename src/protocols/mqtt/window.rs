@@ -332,7 +332,7 @@ impl Entry {
         match origin {
             Some(Origin::Log(spot)) => Some(Self { at: Some(spot.clone()), ..entry }),
             Some(Origin::Kept(publish)) if *stage == Stage::Sent => {
-                Some(Self { kept: Some(Kept::new(publish)), ..entry })
+                Some(Self { kept: Some(Kept::new(publish, *packet)), ..entry })
             }
             _ => (*stage == Stage::Released).then_some(entry),
         }
@@ -345,8 +345,8 @@ impl Entry {
 }
 
 impl Kept {
-    fn new(publish: &Publish) -> Self {
-        let mut publish = publish.clone();
+    fn new(publish: &Publish, packet: NonZeroU16) -> Self {
+        let mut publish = Publish { packet: Some(packet), ..publish.clone() };
         let subscriptions = std::mem::take(&mut publish.properties.subscriptions); // only a server sends them
         Self { publish: record::write(&publish), subscriptions }
     }

@@ -111,8 +111,10 @@ impl Gateway {
         let file = self.folder.path().join("meshgate.yaml");
         let text = std::fs::read_to_string(&file).expect("its configuration");
         let fixed = [&self.url, &self.admin].map(|url| url.trim_start_matches("http://").to_owned());
-        let text = text.replacen("127.0.0.1:0", &fixed[0], 1).replacen("127.0.0.1:0", &fixed[1], 1);
-        std::fs::write(&file, text).expect("a file");
+        if !text.contains(&fixed[0]) {
+            let text = text.replacen("127.0.0.1:0", &fixed[0], 1).replacen("127.0.0.1:0", &fixed[1], 1);
+            std::fs::write(&file, text).expect("a file");
+        }
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().expect("a temporary folder"));
         Self::run(folder, Some((self.url.clone(), self.admin.clone())))
     }

@@ -44,7 +44,7 @@ async fn what_comes_again_before_it_is_released_is_one_event() {
         kinds.sort_unstable();
         assert_eq!(kinds, [PUBREC, PUBCOMP]);
         writer.put(PUBREL, "0005").await;
-        writer.expect(PUBCOMP, if version == 5 { "0005 92" } else { "0005" }).await;
+        writer.expect(PUBCOMP, "0005").await; // no mismatch where a session goes on: the first PUBCOMP may have been lost
         writer.send(publish(8, "two")).await; // a new one, whatever DUP says
         writer.expect(PUBREC, "0005").await;
         writer.put(PUBREL, "0005").await;

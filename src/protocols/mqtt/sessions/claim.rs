@@ -177,7 +177,7 @@ impl Claim {
         match record::session(&session) {
             Ok(session) => self.earlier = session,
             Err(problem) => {
-                tracing::error!(client = %self.client_id, "what there was of a session cannot be read: {problem}")
+                tracing::error!(client = %self.client_id, "what there was of a session cannot be read: {problem}");
             }
         }
         if written.map(RawValue::get) != Some(session.get()) {
