@@ -109,13 +109,6 @@ pub struct State {
     pub connector: Str,
     /// The topic, as the connector's broker names it.
     pub topic: Str,
-    /// Events that a session keeps of channels whose connector cannot replay.
-    pub queue: usize,
-}
-
-impl State {
-    /// The default of [`queue`](Self::queue).
-    pub const QUEUE: usize = 1000;
 }
 
 /// `listeners.admin`

@@ -8,8 +8,8 @@ use crate::{config::State, router::spec::ConnectorSpec};
 pub(super) fn state(fields: &mut Fields<'_>) -> Option<Option<State>> {
     let connector = fields.text("connector").required().map(str::to_owned);
     let topic = fields.text("topic").required().map(str::to_owned);
-    let queue = fields.integer("queue", 1..=100_000).or(State::QUEUE);
-    Some(Some(State { connector: connector?.into(), topic: topic?.into(), queue: queue? }))
+    fields.not_built_yet("queue", "queue for devices that are away");
+    Some(Some(State { connector: connector?.into(), topic: topic?.into() }))
 }
 
 /// Has the connector's name for the topic, and keeps that topic from the routes.

@@ -188,5 +188,5 @@ fn ranges_are_those_of_the_decoder() {
             "config/reference.yaml: {key} is from {range}"
         );
     }
-    assert_eq!(ranges, 15);
+    assert_eq!(ranges, 17);
 }

@@ -16,7 +16,7 @@ use super::{
     RECEIVE_MAXIMUM,
     aliases::Aliases,
     retained::Retained,
-    session::{Session, Subscription},
+    session::{Session, Subscription, Wanted},
     window::{Origin, Spot},
 };
 use crate::{
@@ -29,6 +29,8 @@ use crate::{
 
 /// Before reading is tried again that a broker has interrupted.
 pub(super) const REST: Duration = Duration::from_secs(1);
+/// Retained messages that are looked up at once.
+const LOOKED_UP: usize = 64;
 /// Deliveries that are held, confirmed behind others that are not.
 const HELD: usize = 2 * RECEIVE_MAXIMUM as usize;
 
@@ -54,8 +56,8 @@ pub(super) struct Outbound {
     /// For a client that takes topic aliases.
     aliases: Option<Box<Aliases>>,
     store: Arc<Retained>,
-    /// Subscriptions whose retained messages are to be sent; those of the first of them, which are sent before anything else.
-    wanted: VecDeque<Subscription>,
+    /// What is retained for the first subscription that the session wants it for, as far as it was looked up: it is sent before anything
+    /// else.
     retained: VecDeque<Arc<Message>>,
     at_once: VecDeque<(NonZeroU16, Option<Publish>)>,
     /// What the client did not get is told to them.
@@ -197,9 +199,9 @@ impl Outbound {
         counters: MqttCounters,
     ) -> Self {
         let most = usize::from(receive_maximum.min(RECEIVE_MAXIMUM));
-        let (wanted, retained, at_once) = Default::default();
+        let (retained, at_once) = Default::default();
         let (flows, aliases, is_recorded) = Default::default();
-        Self { encoder, client_id, most, flows, is_recorded, aliases, store, wanted, retained, at_once, counters }
+        Self { encoder, client_id, most, flows, is_recorded, aliases, store, retained, at_once, counters }
     }
 
     /// The client takes topic aliases up to this one.
@@ -210,18 +212,16 @@ impl Outbound {
     /// What is to be sent at once of the session's earlier connection.
     pub(super) fn resume(&mut self, session: &mut Session) {
         self.at_once = session.window.resume().into();
-        let is_wanted = |subscription: &&Subscription| session.wanted.contains(&subscription.text);
-        self.wanted = session.subscriptions.iter().filter(is_wanted).cloned().collect();
     }
 
     /// What is retained for a subscription is to be sent. It is looked up when its turn comes: who asks again and again and reads nothing
     /// takes no memory by it.
-    pub(super) fn want_retained(&mut self, subscription: &Subscription) {
-        if self.wanted.front().is_some_and(|first| first.text == subscription.text) {
+    pub(super) fn want_retained(&mut self, session: &mut Session, subscription: &Str) {
+        if session.wanted.first().is_some_and(|first| first.subscription == *subscription) {
             self.retained.clear(); // all of it comes again
         }
-        self.wanted.retain(|wanted| wanted.text != subscription.text);
-        self.wanted.push_back(subscription.clone());
+        session.wanted.retain(|wanted| wanted.subscription != *subscription);
+        session.wanted.push(Wanted { subscription: subscription.clone(), after: None });
     }
 
     /// Writes the next thing that the client is to get. Pending while it has as much unconfirmed as it may.
@@ -269,20 +269,20 @@ impl Outbound {
 
     /// Writes a retained message. Whether there was any to write.
     fn write_retained(&mut self, out: &mut BytesMut, session: &mut Session) -> bool {
-        let Some(subscription) = self.wanted.front() else { return false };
-        if self.retained.is_empty() {
-            self.retained = self.store.matching(&subscription.filter).into();
+        let Some(wanted) = session.wanted.first_mut() else { return false };
+        let subscription = session.subscriptions.iter().find(|known| known.text == wanted.subscription);
+        if let Some(subscription) = subscription.filter(|_| self.retained.is_empty()) {
+            self.retained = self.store.matching(&subscription.filter, wanted.after.as_ref(), LOOKED_UP).into();
         }
+        let Some((subscription, message)) = subscription.zip(self.retained.pop_front()) else {
+            self.retained.clear();
+            session.wanted.remove(0);
+            return true;
+        };
+        let topic = message.channel.clone().unwrap_or_default();
+        wanted.after = Some(topic.clone());
         let matching = [(subscription.qos, false, subscription.identifier)];
-        let message = self.retained.pop_front();
-        if self.retained.is_empty() {
-            session.wanted.retain(|wanted| *wanted != subscription.text);
-            self.wanted.pop_front();
-        }
-        if let Some(message) = message {
-            let topic = message.channel.clone().unwrap_or_default();
-            self.write(out, session, (topic, &message), &matching, As::Retained, |_| None);
-        }
+        self.write(out, session, (topic, &message), &matching, As::Retained, |_| None);
         true
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
-    session::{Session, Subscription},
+    session::{Session, Subscription, Wanted},
     window::{self, Window},
 };
 use crate::codec::mqtt::{Encoder, Filter, Framing, Packet, Publish, Qos, RetainHandling, Version, Will, decode};
@@ -78,7 +78,7 @@ struct Content {
     unreleased: HashSet<u16>,
     /// Subscriptions whose retained messages are not all sent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    wanted: Vec<Str>,
+    wanted: Vec<Wanted>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

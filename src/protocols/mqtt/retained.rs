@@ -1,6 +1,6 @@
 //! Messages that clients have asked to be retained: the last of each topic. `state` keeps them, under the key `retained/{topic}`.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::SystemTime};
 
 use futures::future::BoxFuture;
 use meshgate_api::{Str, message::Message};
@@ -53,12 +53,13 @@ impl Retained {
         self.state.put(format!("retained/{topic}").into(), message.clone())
     }
 
-    /// Those of the filter's topics that have not expired.
-    pub(super) fn matching(&self, filter: &ChannelFilter) -> Vec<Arc<Message>> {
+    /// Those of the filter's topics that have not expired, in the order of the topics: the first `most` after one of them.
+    pub(super) fn matching(&self, filter: &ChannelFilter, after: Option<&Str>, most: usize) -> Vec<Arc<Message>> {
         let now = SystemTime::now();
         let is_of_use = |message: &&Arc<Message>| encode_event(Version::V5, message, now) != Err(Withheld::Expired);
         let by_topic = self.by_topic.read();
-        let matching = by_topic.iter().filter(|(topic, _)| filter.matches(topic));
-        matching.map(|(_, message)| message).filter(is_of_use).cloned().collect()
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let matching = by_topic.range::<Str, _>((from, Bound::Unbounded)).filter(|(topic, _)| filter.matches(topic));
+        matching.map(|(_, message)| message).filter(is_of_use).take(most).cloned().collect()
     }
 }

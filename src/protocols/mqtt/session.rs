@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use meshgate_api::{Str, cursor::Cursor};
+use serde::{Deserialize, Serialize};
 
 use super::window::Window;
 use crate::{
@@ -20,8 +21,18 @@ pub(super) struct Session {
     pub(super) window: Window,
     /// QoS 2 publishes that were taken, and not released by the client.
     pub(super) unreleased: HashSet<u16>,
-    /// Subscriptions whose retained messages are not all sent, by their texts.
-    pub(super) wanted: Vec<Str>,
+    /// Subscriptions whose retained messages are not all sent.
+    pub(super) wanted: Vec<Wanted>,
+}
+
+/// Retained messages that are to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Wanted {
+    /// The subscription's text.
+    pub(super) subscription: Str,
+    /// The topic of the one that was sent last; they are sent in the order of their topics.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<Str>,
 }
 
 /// One subscription.
@@ -73,7 +84,6 @@ impl Session {
     pub(super) fn put(&mut self, subscription: Subscription) -> bool {
         match self.subscriptions.iter_mut().find(|known| known.text == subscription.text) {
             Some(known) => {
-                self.wanted.retain(|wanted| *wanted != subscription.text);
                 *known = subscription;
                 true
             }

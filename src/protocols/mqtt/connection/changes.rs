@@ -110,8 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Connection<S> {
                             reasons.push(granted(subscription.qos));
                             let was_there = self.session.put(subscription.clone());
                             if subscription.group.is_none() && sends_retained(asked, was_there) {
-                                self.outbound.want_retained(&subscription);
-                                self.session.wanted.push(subscription.text.clone());
+                                self.outbound.want_retained(&mut self.session, &subscription.text);
                             }
                         }
                     }
