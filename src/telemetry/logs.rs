@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, registry, util::SubscriberInitExt};
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -20,7 +20,7 @@ pub enum LogFormat {
 
 /// Logs from now on: `filter` is a level (`info`) or directives (`meshgate=debug,rdkafka=warn`).
 pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|problem| format!("--log-level {filter}: {problem}"))?;
+    let filter: Targets = filter.parse().map_err(|problem| format!("--log-level {filter}: {problem}"))?;
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(coloured());
     let lines = match format {
         LogFormat::Text => lines.with_target(false).boxed(),
