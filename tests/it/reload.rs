@@ -94,7 +94,8 @@ async fn a_bad_file_changes_nothing_and_is_shown() {
             ":7:17: limits.ring: ",
             "needs a restart",
         ),
-        (&*format!("{MEMORY}state: {{}}"), ":7:1: state: ", "not built yet"),
+        (&*format!("{MEMORY}state: {{ connector: memory, topic: t }}"), ": state: ", "needs a restart"),
+        (&*format!("{MEMORY}auth: []"), ":7:1: auth: ", "not built yet"),
     ] {
         gateway.rewrite(bad);
         let shown = eventually(says, async || {

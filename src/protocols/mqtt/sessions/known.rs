@@ -182,3 +182,6 @@ impl Known {
         self.records.iter().filter(is_abandoned).map(|(client_id, _)| client_id.clone()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
