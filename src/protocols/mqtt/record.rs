@@ -18,7 +18,10 @@ use super::{
     session::{Session, Subscription, Wanted},
     window::{self, Window},
 };
-use crate::codec::mqtt::{Encoder, Filter, Framing, Packet, Publish, Qos, RetainHandling, Version, Will, decode};
+use crate::{
+    codec::mqtt::{Encoder, Filter, Framing, Packet, Publish, Qos, RetainHandling, Version, Will, decode},
+    state::Unstored,
+};
 
 /// The format that this program writes.
 const FORMAT: u8 = 1;
@@ -120,8 +123,8 @@ impl Envelope {
     }
 
     /// The record.
-    pub(super) fn message(&self) -> Message {
-        record(serde_json::to_vec(self).unwrap_or_default())
+    pub(super) fn message(&self) -> Result<Message, Unstored> {
+        serde_json::to_vec(self).map(record).map_err(|problem| unwritten(&problem))
     }
 }
 
@@ -169,7 +172,7 @@ pub(super) fn content(
     after: Option<&Cursor>,
     is_final: bool,
     most: usize,
-) -> (Box<RawValue>, usize) {
+) -> Result<(Box<RawValue>, usize), Unstored> {
     let (mut window, mut left_out) = (session.window.entries(), 0);
     let mut bytes: usize = window.iter().map(window::Entry::kept_bytes).sum();
     while bytes > most
@@ -190,7 +193,12 @@ pub(super) fn content(
         wanted: session.wanted.clone(),
         unreleased: if is_final { session.unreleased.clone() } else { HashSet::new() },
     };
-    (serde_json::value::to_raw_value(&content).unwrap_or_else(|_| RawValue::NULL.to_owned()), left_out)
+    Ok((serde_json::value::to_raw_value(&content).map_err(|problem| unwritten(&problem))?, left_out))
+}
+
+/// Nothing would be a removal: so what cannot be written is not stored.
+fn unwritten(problem: &serde_json::Error) -> Unstored {
+    Unstored(format!("a session cannot be written: {problem}"))
 }
 
 /// Reads a session. `None`: there is none.

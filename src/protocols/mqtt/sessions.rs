@@ -99,7 +99,7 @@ impl Sessions {
     }
 
     async fn put(&self, client_id: &str, envelope: &Envelope) -> Result<(), Unstored> {
-        self.state.put(session_key(client_id), envelope.message()).await
+        self.state.put(session_key(client_id), envelope.message()?).await
     }
 
     async fn remove(&self, client_id: &str) -> Result<(), Unstored> {

@@ -62,7 +62,7 @@ fn session() -> (Session, Cursor) {
 
 fn there_and_back(is_final: bool) -> Box<Session> {
     let (before, after) = session();
-    let (raw, left_out) = content(&before, Some(&after), is_final, usize::MAX);
+    let (raw, left_out) = content(&before, Some(&after), is_final, usize::MAX).expect("JSON");
     assert_eq!(left_out, 0);
     let read = super::session(&raw).expect("it can be read").expect("there is one");
     assert_eq!(read.after, Some(after));
@@ -108,7 +108,7 @@ fn messages_that_are_nowhere_else_make_room_oldest_first() {
     let (mut session, after) = session();
     session.window.enter(Origin::Kept(Box::new(kept()))).expect("new");
     let one = window::Entry::kept_bytes(session.window.entries().last().expect("one"));
-    let (raw, left_out) = content(&session, Some(&after), true, 2 * one - 1);
+    let (raw, left_out) = content(&session, Some(&after), true, 2 * one - 1).expect("JSON");
     assert_eq!(left_out, 1);
     let at_once = super::session(&raw).expect("it can be read").expect("there is one").window.resume();
     assert_eq!(at_once.iter().map(|(packet, _)| packet.get()).collect::<Vec<_>>(), [3, 5]);
@@ -117,7 +117,7 @@ fn messages_that_are_nowhere_else_make_room_oldest_first() {
 #[test]
 fn an_envelope_comes_back_and_a_later_format_is_not_read() {
     let (session, after) = session();
-    let (raw, _) = content(&session, Some(&after), true, usize::MAX);
+    let (raw, _) = content(&session, Some(&after), true, usize::MAX).expect("JSON");
     let mut envelope = Envelope::new(7, "here".into(), 60, Some(raw));
     let will = Will {
         topic: "gone".into(),
@@ -129,7 +129,7 @@ fn an_envelope_comes_back_and_a_later_format_is_not_read() {
     };
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(100);
     envelope.will = Some(LeftWill::new(&will).left(now, Duration::ZERO));
-    let data = envelope.message().event.data.expect("data");
+    let data = envelope.message().expect("JSON").event.data.expect("data");
     let read = Envelope::read(&data).expect("it can be read");
     assert_eq!((read.epoch, &*read.owner, read.is_connected, read.expiry), (7, "here", true, 60));
     assert_eq!(read.session.get(), envelope.session.get());
@@ -138,7 +138,7 @@ fn an_envelope_comes_back_and_a_later_format_is_not_read() {
     let publish = will.publish().expect("it can be read");
     assert_eq!((&*publish.topic, publish.retain, publish.qos), ("gone", true, Qos::ExactlyOnce));
     envelope.format += 1;
-    let data = envelope.message().event.data.expect("data");
+    let data = envelope.message().expect("JSON").event.data.expect("data");
     assert!(Envelope::read(&data).expect_err("it is later").contains("later version"));
 }
 

@@ -12,7 +12,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use futures::{future::BoxFuture, task::AtomicWaker};
+use futures::{
+    future::{BoxFuture, FutureExt, ready},
+    task::AtomicWaker,
+};
 use meshgate_api::{Str, cursor::Cursor};
 use serde_json::value::RawValue;
 use tokio::{
@@ -237,17 +240,20 @@ impl Claim {
         session: &Session,
         after: Option<&Cursor>,
     ) -> BoxFuture<'static, Result<(), Unstored>> {
-        let envelope = self.envelope(Some(self.content(session, after, false)));
-        self.sessions.state.put(super::session_key(&self.client_id), envelope.message())
+        let record = self.content(session, after, false).and_then(|content| self.envelope(Some(content)).message());
+        match record {
+            Ok(record) => self.sessions.state.put(super::session_key(&self.client_id), record),
+            Err(problem) => ready(Err(problem)).boxed(),
+        }
     }
 
-    fn content(&self, session: &Session, after: Option<&Cursor>, is_final: bool) -> Box<RawValue> {
-        let (content, left_out) = record::content(session, after, is_final, self.sessions.state.most() / 2);
+    fn content(&self, session: &Session, after: Option<&Cursor>, is_final: bool) -> Result<Box<RawValue>, Unstored> {
+        let (content, left_out) = record::content(session, after, is_final, self.sessions.state.most() / 2)?;
         if left_out > 0 {
             tracing::warn!(client = %self.client_id, left_out, "what a session had not confirmed is more than `state` takes");
             self.sessions.gateway.metrics.skip_many(left_out as u64);
         }
-        content
+        Ok(content)
     }
 
     /// The connection has ended: the session waits, or is over.
@@ -271,8 +277,9 @@ impl Claim {
             let linger = if left.is_draining && is_shared { DRAIN } else { Duration::ZERO };
             let lasts =
                 Duration::from_secs(left.expiry.into()).max(if will.is_some() { linger } else { Duration::ZERO });
-            let content = (left.expiry > 0).then(|| self.content(session, after, true));
-            let mut envelope = self.envelope(content);
+            let known = || sessions.kept(client_id).map(|kept| kept.session);
+            let content = || self.content(session, after, true).ok().or_else(known); // rather what was written last than nothing
+            let mut envelope = self.envelope((left.expiry > 0).then(content).flatten());
             envelope.is_connected = false;
             envelope.expiry = left.expiry;
             envelope.expires = (left.expiry != u32::MAX).then(|| millis(now + lasts));
